@@ -1,0 +1,1 @@
+"""CaC-Net semantic segmentation for Keras 3."""

@@ -1,1 +1,34 @@
-"""CaC-Net semantic segmentation for Keras 3."""
+"""CaC-Net semantic segmentation for Keras 3: layer, network, training, evaluation and export."""
+
+import importlib
+from typing import Any
+
+from keras_cacnet import layers, models
+from keras_cacnet.layers import CaCLayer
+from keras_cacnet.models import CaCNet
+from keras_cacnet.training import losses, metrics, optimizers
+
+__version__ = "0.1.0"
+__all__ = [
+    "CaCLayer",
+    "CaCNet",
+    "datasets",
+    "evaluation",
+    "export",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "pipeline",
+    "training",
+    "visualization",
+]
+
+_ON_FIRST_USE = ("datasets", "evaluation", "export", "pipeline", "training", "visualization")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_FIRST_USE:
+        return importlib.import_module(f"keras_cacnet.{name}")
+    raise AttributeError(f"module 'keras_cacnet' has no attribute {name!r}")

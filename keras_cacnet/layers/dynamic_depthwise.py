@@ -1,0 +1,86 @@
+"""Depthwise convolution with one kernel per sample and channel: the only backend-specific code of the network."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def dynamic_depthwise_conv(x: Any, kernels: Any, dilation_rate: int = 1) -> Any:
+    """Convolve every channel of every sample with a kernel of its own, "same" zero padding, stride 1.
+
+    Under TensorFlow the batch is folded into the channels and a single native depthwise convolution does the
+    work. Dilation is expressed by space-to-batch, since the native operation implements it in its oneDNN
+    kernels alone: the same graph then runs in float64, with oneDNN off, and on accelerators. Other backends
+    add the shifted products tap by tap, which their compilers fuse.
+
+    Args:
+        x: features, float.
+        kernels: one odd-sized square kernel per sample and channel, of the dtype of `x`.
+        dilation_rate: distance between the taps, in positions.
+
+    Shapes:
+        - x: (B, h, w, c)
+        - kernels: (B, s, s, c)
+        - result: (B, h, w, c)
+
+    Returns:
+        The convolved features, of the dtype of `x`.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.arange(8.0, dtype="float32").reshape(1, 2, 2, 2)
+        >>> centre = np.zeros((1, 3, 3, 2), "float32")
+        >>> centre[:, 1, 1] = 2.0
+        >>> bool((ops.convert_to_numpy(dynamic_depthwise_conv(x, centre, 3)) == 2 * x).all())
+        True
+
+    Reference:
+        Section 3.2 of the CaC-Net paper.
+    """
+    x, kernels = ops.convert_to_tensor(x), ops.convert_to_tensor(kernels)
+    if keras.backend.backend() == "tensorflow":
+        return _folded_convolution(x, kernels, dilation_rate)
+    return _shifted_products(x, kernels, dilation_rate)
+
+
+def _folded_convolution(x: Any, kernels: Any, rate: int) -> Any:
+    import tensorflow as tf
+
+    batch, height, width, channels = ops.shape(x)
+    size = kernels.shape[1]
+    if isinstance(batch, int) and batch == 1:
+        planes, filters = x, ops.reshape(kernels, (size, size, channels, 1))
+    else:
+        planes = ops.reshape(ops.transpose(x, (1, 2, 0, 3)), (1, height, width, batch * channels))
+        filters = ops.reshape(ops.transpose(kernels, (1, 2, 0, 3)), (size, size, batch * channels, 1))
+    if rate == 1 or size == 1:
+        result = tf.raw_ops.DepthwiseConv2dNative(
+            input=planes, filter=filters, strides=[1, 1, 1, 1], padding="SAME"
+        )
+    else:
+        border = size // 2 * rate
+        below, right = -height % rate, -width % rate
+        phases = tf.space_to_batch(
+            planes, [rate, rate], [[border, border + below], [border, border + right]]
+        )
+        phases = tf.raw_ops.DepthwiseConv2dNative(
+            input=phases, filter=filters, strides=[1, 1, 1, 1], padding="VALID"
+        )
+        result = tf.batch_to_space(phases, [rate, rate], [[0, below], [0, right]])
+    if isinstance(batch, int) and batch == 1:
+        return result
+    return ops.transpose(ops.reshape(result, (height, width, batch, channels)), (2, 0, 1, 3))
+
+
+def _shifted_products(x: Any, kernels: Any, rate: int) -> Any:
+    _, height, width, _ = ops.shape(x)
+    size = kernels.shape[1]
+    border = size // 2 * rate
+    padded = ops.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
+    result = ops.zeros_like(x)
+    for i in range(size):
+        for j in range(size):
+            window = padded[:, i * rate : i * rate + height, j * rate : j * rate + width, :]
+            result = result + window * kernels[:, i : i + 1, j : j + 1, :]
+    return result

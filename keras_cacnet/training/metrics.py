@@ -1,0 +1,134 @@
+"""Scores that `fit` and `evaluate` report: mean intersection over union and pixel accuracy."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class _ConfusionMetric(keras.metrics.Metric):
+    def __init__(self, num_classes: int, ignore_class: int, name: str, dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes!r}")
+        self.num_classes = num_classes
+        self.ignore_class = ignore_class
+        # Whole numbers stay exact: floats would lose single pixels beyond 2^24 of them.
+        self.confusion = self.add_variable(
+            (num_classes, num_classes), initializer="zeros", dtype="int64", name="confusion"
+        )
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch.
+
+        Args:
+            y_true: class ids, (B, H, W) or (B, H, W, 1).
+            y_pred: logits or probabilities, (B, H, W, num_classes).
+            sample_weight: refused; pixels are left out by the void id.
+        """
+        if sample_weight is not None:
+            raise ValueError(f"{self.name} takes no sample weights; mark pixels as {self.ignore_class} instead")
+        y_pred = ops.convert_to_tensor(y_pred)
+        if len(y_pred.shape) != 4 or y_pred.shape[-1] != self.num_classes:
+            raise ValueError(
+                f"{self.name} takes logits (B, H, W, {self.num_classes}), got {tuple(y_pred.shape)}"
+            )
+        truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        guess = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
+        valid = truth != self.ignore_class
+        cells = self.num_classes**2
+        cell = ops.where(valid, truth * self.num_classes + guess, cells)
+        counts = ops.bincount(cell, minlength=cells + 1)[:cells]
+        self.confusion.assign_add(
+            ops.cast(ops.reshape(counts, (self.num_classes, self.num_classes)), self.confusion.dtype)
+        )
+
+    def reset_state(self) -> None:
+        self.confusion.assign(ops.zeros_like(self.confusion))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"num_classes": self.num_classes, "ignore_class": self.ignore_class, "name": self.name}
+
+
+@keras.saving.register_keras_serializable("keras_cacnet")
+class MeanIoU(_ConfusionMetric):
+    """Mean over the classes of intersection over union, from logits and masks with void.
+
+    Unlike `keras.metrics.MeanIoU` it takes logits as they come from the network, and its void pixels count
+    neither as truth nor as prediction. A class that occurs in neither is left out of the mean (Keras' rule).
+
+    Args:
+        num_classes: number of classes.
+        ignore_class: the void id.
+        name: name of the metric.
+        dtype: dtype of the result.
+
+    Shapes:
+        - y_true: (B, H, W), class ids
+        - y_pred: (B, H, W, num_classes), logits
+
+    Raises:
+        ValueError: logits of another number of classes, or sample weights.
+
+    Example:
+        >>> import numpy as np
+        >>> metric = MeanIoU(2)
+        >>> logits = np.array([[[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]]])
+        >>> metric.update_state(np.array([[[0, 1, 255]]]), logits)
+        >>> float(metric.result())
+        1.0
+
+    Reference:
+        Section 4.1 of the CaC-Net paper, "Evaluation Metrics".
+    """
+
+    def __init__(
+        self, num_classes: int, ignore_class: int = 255, name: str = "mean_iou", dtype: Any = None
+    ) -> None:
+        super().__init__(num_classes, ignore_class, name, dtype)
+
+    def result(self) -> Any:
+        confusion = ops.cast(self.confusion, "float32" if self.dtype != "float64" else "float64")
+        hits = ops.diagonal(confusion)
+        union = ops.sum(confusion, axis=0) + ops.sum(confusion, axis=1) - hits
+        present = ops.cast(union > 0, confusion.dtype)
+        iou = hits / ops.maximum(union, 1)
+        return ops.sum(iou * present) / ops.maximum(ops.sum(present), 1)
+
+
+@keras.saving.register_keras_serializable("keras_cacnet")
+class PixelAccuracy(_ConfusionMetric):
+    """Share of the pixels that are not void whose class is right.
+
+    Args:
+        num_classes: number of classes.
+        ignore_class: the void id.
+        name: name of the metric.
+        dtype: dtype of the result.
+
+    Shapes:
+        - y_true: (B, H, W), class ids
+        - y_pred: (B, H, W, num_classes), logits
+
+    Raises:
+        ValueError: logits of another number of classes, or sample weights.
+
+    Example:
+        >>> import numpy as np
+        >>> metric = PixelAccuracy(2)
+        >>> metric.update_state(np.array([[[0, 1]]]), np.array([[[[1.0, 0.0], [1.0, 0.0]]]]))
+        >>> float(metric.result())
+        0.5
+
+    Reference:
+        Section 4.1 of the CaC-Net paper, "Evaluation Metrics".
+    """
+
+    def __init__(
+        self, num_classes: int, ignore_class: int = 255, name: str = "pixel_accuracy", dtype: Any = None
+    ) -> None:
+        super().__init__(num_classes, ignore_class, name, dtype)
+
+    def result(self) -> Any:
+        confusion = ops.cast(self.confusion, "float32" if self.dtype != "float64" else "float64")
+        return ops.sum(ops.diagonal(confusion)) / ops.maximum(ops.sum(confusion), 1)

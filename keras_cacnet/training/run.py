@@ -1,0 +1,88 @@
+"""The folder that a training run leaves: configuration, classes, checkpoints, logs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.training.recipes import Recipe
+
+
+class Run:
+    """Reads the folder that `keras-cacnet train` writes.
+
+    It holds `config.json` (recipe, data, versions), `classes.json`, `best.keras` and `last.keras` (network,
+    weights and optimizer), `log.csv`, `curve.png` and `tensorboard/`.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        FileNotFoundError: the folder is not there or is no run.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"{self.path} is not a folder: give the --output folder of `keras-cacnet train`")
+        if not (self.path / "config.json").is_file():
+            raise FileNotFoundError(
+                f"{self.path} has no config.json: give the --output folder of `keras-cacnet train`"
+            )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that `config.json` says."""
+        return _read_json(self.path / "config.json")
+
+    @property
+    def recipe(self) -> Recipe:
+        """The settings of the run."""
+        return Recipe.from_json(self.config["recipe"])
+
+    @property
+    def classes(self) -> ClassTable:
+        """The classes that the network predicts."""
+        return ClassTable.from_json(_read_json(self.path / "classes.json"))
+
+    def checkpoint(self, which: str = "best") -> Path:
+        """The path of a checkpoint.
+
+        Args:
+            which: "best" or "last".
+
+        Raises:
+            ValueError: another name.
+            FileNotFoundError: no such checkpoint, as before the end of the first epoch.
+        """
+        if which not in ("best", "last"):
+            raise ValueError(f"which must be 'best' or 'last', got {which!r}")
+        path = self.path / f"{which}.keras"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not there: the run has not finished its first epoch")
+        return path
+
+    def load_model(self, which: str = "best", compile: bool = False) -> keras.Model:
+        """Load the network of a checkpoint.
+
+        Args:
+            which: "best" or "last".
+            compile: restore loss, metrics and optimizer too.
+
+        Raises:
+            ValueError: the file is damaged; the message names it.
+        """
+        path = self.checkpoint(which)
+        try:
+            return keras.models.load_model(path, compile=compile)
+        except Exception as error:
+            raise ValueError(f"{path} cannot be loaded, it may be damaged: {error}") from error
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error

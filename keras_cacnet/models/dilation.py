@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import keras
 
-LEVELS = ("P2", "P3", "P4", "P5")
-REQUIRED_LEVELS = ("P4", "P5")
+from keras_cacnet.models.levels import feature_levels, image_input
+
 OUTPUT_STRIDES = (8, 16, 32)
 
 # Keras' defaults (0.99, 1e-3) and keras-cv's (0.99, 1.001e-5) let the moving statistics of a run of a few
@@ -94,9 +94,8 @@ def rebuild(
     Raises:
         ValueError: as `dilate`.
     """
-    if output_stride not in OUTPUT_STRIDES:
-        raise ValueError(f"output_stride has to be one of 8, 16 and 32, and is {output_stride!r}.")
-    original = keras.Model(_image_input(backbone), _feature_levels(backbone), name=name)
+    check_output_stride(output_stride)
+    original = keras.Model(image_input(backbone), feature_levels(backbone), name=name)
     if normalization is None:
         source = original.input
         image = keras.Input(batch_shape=source.shape, dtype=source.dtype, name=source.name)
@@ -124,36 +123,17 @@ def rebuild(
     return dilated
 
 
-def _image_input(backbone: keras.Model) -> keras.KerasTensor:
-    inputs = getattr(backbone, "inputs", None) if isinstance(backbone, keras.Model) else None
-    if not inputs or len(inputs) != 1 or len(inputs[0].shape) != 4:
-        raise ValueError(
-            "The backbone has to be a functional keras.Model with one input (batch, height, width, "
-            f"channels), and is {backbone!r}."
-        )
-    return inputs[0]
+def check_output_stride(output_stride: int) -> None:
+    """Refuse an output stride that a ResNet cannot have.
 
+    Args:
+        output_stride: pixels between neighbouring positions of P5.
 
-def _feature_levels(backbone: keras.Model) -> dict[str, keras.KerasTensor]:
-    """The named levels, wherever the library keeps them."""
-    if getattr(backbone, "pyramid_level_inputs", None):  # keras-cv: level -> layer name
-        found = {
-            level: backbone.get_layer(layer).output for level, layer in backbone.pyramid_level_inputs.items()
-        }
-    elif getattr(backbone, "pyramid_outputs", None):  # KerasHub: level -> tensor
-        found = dict(backbone.pyramid_outputs)
-    elif isinstance(backbone.output, dict):
-        found = dict(backbone.output)
-    else:
-        found = {}
-    levels = {level: found[level] for level in LEVELS if level in found}
-    if not all(level in levels for level in REQUIRED_LEVELS):
-        raise ValueError(
-            f"The backbone {backbone.name!r} needs feature levels named P4 and P5 (P2 and P3 are "
-            f"kept where it has them), and names {sorted(found) or 'none'}. Give it a dict of outputs: "
-            'keras.Model(inputs, {"P2": ..., "P3": ..., "P4": ..., "P5": ...}).'
-        )
-    return levels
+    Raises:
+        ValueError: it is none of 8, 16 and 32.
+    """
+    if output_stride not in OUTPUT_STRIDES:
+        raise ValueError(f"output_stride has to be one of 8, 16 and 32, and is {output_stride!r}.")
 
 
 class _Rewriter:
@@ -220,9 +200,7 @@ class _Rewriter:
             return self._plan_convolution(operation, config, grid)
         elif isinstance(operation, _POOLINGS):
             stride = _square(operation, "strides")
-            if grid.dilation > 1 and tuple(operation.pool_size) != (1, 1):
-                raise _no_counterpart(operation, "a pooling")
-            if grid.stride * stride > self.output_stride:
+            if grid.dilation > 1 or grid.stride * stride > self.output_stride:
                 raise _no_counterpart(operation, "a pooling")
             grid = _Grid(grid.stride * stride, grid.dilation)
         elif isinstance(operation, _RESAMPLINGS):

@@ -1,0 +1,206 @@
+"""Find a backbone's weights, and tell whose graph and which normalisation they need.
+
+Neither is written in a weights file as the libraries save it, so it is never guessed: a preset's config.json
+says it, or the names of the layers in a file of ours do, or the class of a whole model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from keras_cacnet.models.resnets import (
+    ARCHITECTURES,
+    IMAGENET_PRESETS,
+    KERAS_CV,
+    KERAS_HUB,
+    architecture,
+    from_preset,
+    identify,
+    load_library,
+    network,
+    preset_handle,
+)
+from keras_cacnet.models.transfer import Arrays, Pretrained, arrays_of
+
+IMAGENET_NORMALIZATION = "imagenet_normalization"
+UNIT_NORMALIZATION = "unit_normalization"
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.weights.h5"
+
+# KerasHub's and torchvision's ResNets saw mean/deviation, keras-cv's saw x/255 alone.
+_NORMALIZATIONS = {KERAS_CV: UNIT_NORMALIZATION, KERAS_HUB: IMAGENET_NORMALIZATION}
+
+
+def read_weights(weights: str | os.PathLike[str], name: str) -> Pretrained:
+    """Read the weights of a backbone.
+
+    Args:
+        weights: "imagenet" or a path, as `backbone` takes it.
+        name: the backbone's name.
+
+    Returns:
+        The weights by layer name, and whose graph and normalisation they need.
+
+    Raises:
+        ValueError: there are no such weights, the file cannot be read, or it is not of this network.
+        FileNotFoundError: no such file, or the preset cannot be downloaded.
+
+    Example:
+        >>> read_weights("resnet50.keras", "resnet50")
+        Traceback (most recent call last):
+        FileNotFoundError: weights='resnet50.keras': there is no such file or folder...
+    """
+    if weights == "imagenet":
+        return _download(name)
+    path = Path(weights)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"weights={str(weights)!r}: there is no such file or folder (looked for {path.absolute()}). "
+            "Pass None, 'imagenet', a preset folder, a .weights.h5 file or a .keras model."
+        )
+    if path.is_dir():
+        return _read_preset(path / CONFIG_FILE, None, name)
+    if path.suffix == ".keras":
+        return _read_model(path)
+    return _read_weights_file(path, name)
+
+
+def _download(name: str) -> Pretrained:
+    if name not in IMAGENET_PRESETS:
+        raise ValueError(
+            f"There are no ImageNet weights of {name}: neither keras-cv nor KerasHub has any. Take "
+            f"one of {', '.join(IMAGENET_PRESETS)}, start from weights=None, or pass a path."
+        )
+    library, preset = IMAGENET_PRESETS[name]
+    handle = preset_handle(library, preset)
+    try:
+        resnet = from_preset(library, preset)
+    except Exception as cause:
+        reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
+        raise FileNotFoundError(
+            f"The ImageNet weights of {name} ({library}'s preset {preset}) could not be downloaded. Where "
+            f"there is a network, fetch {CONFIG_FILE} and {WEIGHTS_FILE} of the Kaggle model {handle}: "
+            f"python -c \"import kagglehub; print(kagglehub.model_download('{handle}'))\" prints their "
+            f'folder. Bring it here and pass weights="path/to/folder". The reason: {reason}'
+        ) from cause
+    return Pretrained(library, _NORMALIZATIONS[library], arrays_of(resnet), f"{library}'s preset {preset}")
+
+
+def _read_preset(config_path: Path, weights_path: Path | None, name: str) -> Pretrained:
+    """A folder as Kaggle delivers it: its config.json says whose network it holds, and which."""
+    if not config_path.is_file():
+        raise FileNotFoundError(
+            f"{config_path.parent} has no {CONFIG_FILE}. A preset folder holds {CONFIG_FILE} and "
+            f"{WEIGHTS_FILE}."
+        )
+    try:
+        serialized = json.loads(config_path.read_text(encoding="utf-8"))
+        library, found = identify(serialized)
+    except (ValueError, AttributeError, KeyError, TypeError) as cause:
+        raise ValueError(f"{config_path} is not the configuration of a Keras preset: {cause!r}.") from cause
+    if found is None:
+        raise ValueError(
+            f"{config_path} describes {serialized.get('registered_name') or serialized.get('class_name')!r}, "
+            "which is no plain ResNet (v1) of keras-cv or KerasHub."
+        )
+    if found != architecture(name):
+        known = [other for other, candidate in ARCHITECTURES.items() if candidate == found]
+        hint = f"that is {known[0]}, ask for it by that name" if known else "no backbone here has these"
+        raise ValueError(f"{config_path} does not describe {name} {architecture(name)} but {found}: {hint}.")
+    path = weights_path or config_path.parent / (serialized.get("weights") or WEIGHTS_FILE)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path.parent} has no {path.name}: download it too, beside its {CONFIG_FILE}."
+        )
+
+    arrays, _ = _read_named(path)
+    if not arrays:
+        # Files of older Keras versions name no layers; in the library's own graph their order is safe.
+        resnet = network(library, found)
+        try:
+            resnet.load_weights(path)
+        except Exception as cause:
+            raise ValueError(f"{path} does not fit {name}: {cause}") from cause
+        arrays = arrays_of(resnet)
+    return Pretrained(library, _NORMALIZATIONS[library], arrays, str(path))
+
+
+def _read_weights_file(path: Path, name: str) -> Pretrained:
+    arrays, layers = _read_named(path)
+    normalization = next((layer for layer in _NORMALIZATIONS.values() if layer in layers), None)
+    if arrays and normalization:  # only our own files hold such a layer
+        return Pretrained(_library(arrays, path), normalization, arrays, str(path))
+    config_path = path.parent / CONFIG_FILE
+    if config_path.is_file():
+        return _read_preset(config_path, path, name)
+    raise ValueError(
+        f"{path} does not say whose graph and normalisation its weights need: it was saved by no backbone of "
+        f"ours, and there is no {CONFIG_FILE} beside it. Put the preset's {CONFIG_FILE} into "
+        f"{path.parent.absolute()}."
+    )
+
+
+def _read_model(path: Path) -> Pretrained:
+    """A whole model: a backbone, ours or a library's, or a CaCNet."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = archive.read(CONFIG_FILE).decode("utf-8")
+        for library in (KERAS_CV, KERAS_HUB):
+            if f'"{library}>' in config:
+                load_library(library)
+        model = keras.models.load_model(path, compile=False)
+    except ImportError:
+        raise
+    except Exception as cause:
+        raise ValueError(f"{path} is not a Keras model that can be loaded: {cause}") from cause
+    resnet = getattr(model, "backbone", model)
+    arrays = arrays_of(resnet)
+    library = type(resnet).__module__.split(".")[0]
+    if library in _NORMALIZATIONS:
+        return Pretrained(library, _NORMALIZATIONS[library], arrays, str(path))
+    names = {layer.name for layer in resnet.layers}
+    for normalization in _NORMALIZATIONS.values():
+        if normalization in names:
+            return Pretrained(_library(arrays, path), normalization, arrays, str(path))
+    raise ValueError(
+        f"{path} holds the model {resnet.name!r}, no backbone of ours, of keras-cv or of KerasHub. A model "
+        "of your own goes in as it is: CaCNet(backbone=keras.models.load_model(...))."
+    )
+
+
+def _read_named(path: Path) -> tuple[Arrays, set[str]]:
+    """Weights by layer name, and the names of all layers; empty where the file names none."""
+    arrays: Arrays = {}
+    names = set()
+    try:
+        with h5py.File(path, "r") as file:
+            for group in file.get("layers", {}).values():
+                variables = group["vars"]
+                name = variables.attrs.get("name")
+                if name is None and len(variables):
+                    return {}, set()
+                names.add(name)
+                if len(variables):
+                    arrays[name] = [np.asarray(variables[str(index)]) for index in range(len(variables))]
+    except (OSError, KeyError, RuntimeError, TypeError, AttributeError) as cause:
+        raise ValueError(
+            f"{path} is not a readable Keras weights file ({cause}). If it was downloaded, it is incomplete: "
+            "download it again and compare its size."
+        ) from cause
+    return arrays, names
+
+
+def _library(arrays: Arrays, path: Path) -> str:
+    if any(layer.startswith("v2_stack_") for layer in arrays):
+        return KERAS_CV
+    if any(layer.startswith("stack") for layer in arrays):
+        return KERAS_HUB
+    raise ValueError(f"{path} holds none of the layers of a ResNet; it has {', '.join(sorted(arrays)[:4])}.")

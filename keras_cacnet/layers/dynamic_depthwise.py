@@ -61,9 +61,7 @@ def _folded_convolution(x: Any, kernels: Any, rate: int) -> Any:
     else:
         border = size // 2 * rate
         below, right = -height % rate, -width % rate
-        phases = tf.space_to_batch(
-            planes, [rate, rate], [[border, border + below], [border, border + right]]
-        )
+        phases = tf.space_to_batch(planes, [rate, rate], [[border, border + below], [border, border + right]])
         phases = tf.raw_ops.DepthwiseConv2dNative(
             input=phases, filter=filters, strides=[1, 1, 1, 1], padding="VALID"
         )

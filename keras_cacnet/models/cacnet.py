@@ -103,7 +103,15 @@ class CaCNet(keras.Model):
             network = dilate(backbone, output_stride, synchronized)
         channels = {level: tensor.shape[-1] for level, tensor in network.output.items()}
         decode = decoder(
-            channels["P5"], num_classes, head_channels, sizes, rates, global_pooling, dropout, synchronized, policy
+            channels["P5"],
+            num_classes,
+            head_channels,
+            sizes,
+            rates,
+            global_pooling,
+            dropout,
+            synchronized,
+            policy,
         )
         auxiliary = None
         if auxiliary_weight:
@@ -198,10 +206,14 @@ class CaCNet(keras.Model):
         if not self.num_heads:
             raise ValueError(f"{self.name} has num_heads=0: there is no weighting to look at")
         heads = [f"head_{index}" for index in range(1, self.num_heads + 1)]
-        before = keras.Model(self.decoder.input, [self.decoder.get_layer(f"{head}_relu").output for head in heads])
+        before = keras.Model(
+            self.decoder.input, [self.decoder.get_layer(f"{head}_relu").output for head in heads]
+        )
         features = before(self.backbone(ops.convert_to_tensor(images, dtype=self.input.dtype))["P5"])
         maps = {}
-        for head, x in zip(heads, features if self.num_heads > 1 else ops.convert_to_tensor(features), strict=True):
+        for head, x in zip(
+            heads, features if self.num_heads > 1 else ops.convert_to_tensor(features), strict=True
+        ):
             weights = self.decoder.get_layer(f"{head}_cac").weighting(x)
             maps[head] = {"X": x, "W": weights, "X*": x * weights}
         return maps

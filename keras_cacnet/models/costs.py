@@ -90,10 +90,16 @@ def cost_table(model: keras.Model, height: int, width: int) -> str:
     # The FCN baseline classifies the reduced map alone; what CaC-Net's wider classifier adds is CaC-Net's own.
     plain_classifier = Cost(head_channels * classes + classes, head_channels * classes * positions)
     baseline = _sum(
-        counted["backbone"], counted["imagenet_fc"], counted["reduction"], plain_classifier, counted["auxiliary"]
+        counted["backbone"],
+        counted["imagenet_fc"],
+        counted["reduction"],
+        plain_classifier,
+        counted["auxiliary"],
     )
     own = _sum(counted["heads"], counted["pooling"], counted["classifier"])
-    own = Cost(own.parameters - plain_classifier.parameters, own.multiply_adds - plain_classifier.multiply_adds)
+    own = Cost(
+        own.parameters - plain_classifier.parameters, own.multiply_adds - plain_classifier.multiply_adds
+    )
     lines = [f"{'part':<24}{'parameters':>12}{'multiply-adds':>16}   ({height}x{width})"]
     lines += [_line(part, counted[part]) for part in PARTS]
     lines += [_line("network", _sum(*(counted[part] for part in PARTS)))]

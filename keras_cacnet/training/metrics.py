@@ -27,7 +27,9 @@ class _ConfusionMetric(keras.metrics.Metric):
             sample_weight: refused; pixels are left out by the void id.
         """
         if sample_weight is not None:
-            raise ValueError(f"{self.name} takes no sample weights; mark pixels as {self.ignore_class} instead")
+            raise ValueError(
+                f"{self.name} takes no sample weights; mark pixels as {self.ignore_class} instead"
+            )
         y_pred = ops.convert_to_tensor(y_pred)
         if len(y_pred.shape) != 4 or y_pred.shape[-1] != self.num_classes:
             raise ValueError(

@@ -83,7 +83,9 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as values that JSON can hold."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Recipe":
@@ -94,5 +96,9 @@ class Recipe:
         """
         known = {entry.name for entry in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ValueError(f"a recipe has no {', '.join(unknown)}; its fields are {', '.join(sorted(known))}")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+            raise ValueError(
+                f"a recipe has no {', '.join(unknown)}; its fields are {', '.join(sorted(known))}"
+            )
+        return cls(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        )

@@ -81,18 +81,14 @@ def rebuild(
     name: str,
     normalization: keras.layers.Layer | None = None,
 ) -> keras.Model:
-    """`dilate`, with a layer set in front of the network and any image size, where `normalization` is given.
+    """`dilate`, and where `normalization` is given, with this layer in front and any image size.
 
     Args:
         backbone, output_stride, synchronized, name: as in `dilate`.
-        normalization: applied to the input first. The new input is then float32, (None, None, 3), and
-            called "image".
+        normalization: applied first, to an input (None, None, 3) called "image"; None keeps the input.
 
-    Returns:
-        The dilated model, as `dilate` returns it.
-
-    Raises:
-        ValueError: as `dilate`.
+    Returns, Raises:
+        As `dilate`.
     """
     check_output_stride(output_stride)
     original = keras.Model(image_input(backbone), feature_levels(backbone), name=name)
@@ -100,7 +96,9 @@ def rebuild(
         source = original.input
         image = keras.Input(batch_shape=source.shape, dtype=source.dtype, name=source.name)
     else:
-        image = keras.Input((None, None, 3), dtype="float32", name="image")
+        # Float32 at least: half precision would round the images before they are normalised.
+        dtype = "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
+        image = keras.Input((None, None, 3), dtype=dtype, name="image")
 
     rewriter = _Rewriter(output_stride, synchronized, image, normalization)
     dilated = keras.models.clone_model(
@@ -219,22 +217,26 @@ class _Rewriter:
             rate * grid.dilation if size > 1 else rate
             for size, rate in zip(layer.kernel_size, layer.dilation_rate, strict=True)
         ]
-        if grid.stride * stride <= self.output_stride:
-            return config, None, _Grid(grid.stride * stride, grid.dilation)
+        if grid.dilation == 1 and grid.stride * stride <= self.output_stride:
+            return config, None, _Grid(grid.stride * stride, 1)
 
         config["strides"] = [1, 1]
         padding = None
-        if layer.padding == "same" and max(layer.kernel_size) > 1:
-            # At sizes divisible by the stride, "same" pads k - s in total, the smaller half first. The
-            # taps have to stay where they were, so that half is kept (scaled), and the rest keeps the size.
+        if layer.padding == "same" or max(layer.kernel_size) <= stride:
+            # At sizes divisible by the stride, "same" pads reach + 1 - stride in total, the smaller half
+            # first, and so does "valid" where the windows don't overlap: nothing. The taps have to stay where
+            # they were, so the first half is kept (scaled), and the second keeps the size. "same" at stride 1
+            # would do otherwise for an odd total: the sides differ where there was a stride or an even size.
             sides = []
-            for size in layer.kernel_size:
-                first = max(size - stride, 0) // 2 * grid.dilation
-                sides.append([first, (size - 1) * grid.dilation - first])
-            config["padding"] = "valid"
-            padding = keras.layers.ZeroPadding2D(
-                sides, data_format=layer.data_format, dtype=layer.dtype_policy, name=f"{layer.name}_pad"
-            )
+            for size, rate in zip(layer.kernel_size, layer.dilation_rate, strict=True):
+                reach = (size - 1) * rate
+                first = max(reach + 1 - stride, 0) // 2 * grid.dilation
+                sides.append([first, reach * grid.dilation - first])
+            if any(first != last for first, last in sides):
+                config["padding"] = "valid"
+                padding = keras.layers.ZeroPadding2D(
+                    sides, data_format=layer.data_format, dtype=layer.dtype_policy, name=f"{layer.name}_pad"
+                )
         return config, padding, _Grid(grid.stride, grid.dilation * stride)
 
 

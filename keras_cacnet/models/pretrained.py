@@ -37,6 +37,9 @@ WEIGHTS_FILE = "model.weights.h5"
 
 # KerasHub's and torchvision's ResNets saw mean/deviation, keras-cv's saw x/255 alone.
 _NORMALIZATIONS = {KERAS_CV: UNIT_NORMALIZATION, KERAS_HUB: IMAGENET_NORMALIZATION}
+_UNNAMED = "layers/"
+# A ResNet's layers with weights, under the names that Keras gives their classes in files.
+_KINDS = {"conv2d": keras.layers.Conv2D, "batch_normalization": keras.layers.BatchNormalization}
 
 
 def read_weights(weights: str | os.PathLike[str], name: str) -> Pretrained:
@@ -121,20 +124,14 @@ def _read_preset(config_path: Path, weights_path: Path | None, name: str) -> Pre
             f"{path.parent} has no {path.name}: download it too, beside its {CONFIG_FILE}."
         )
 
-    arrays, _ = _read_named(path)
-    if not arrays:
-        # Files of older Keras versions name no layers; in the library's own graph their order is safe.
-        resnet = network(library, found)
-        try:
-            resnet.load_weights(path)
-        except Exception as cause:
-            raise ValueError(f"{path} does not fit {name}: {cause}") from cause
-        arrays = arrays_of(resnet)
+    arrays, _ = _read_layers(path)
+    if any(layer.startswith(_UNNAMED) for layer in arrays):
+        arrays = _named_by_order(arrays, network(library, found))
     return Pretrained(library, _NORMALIZATIONS[library], arrays, str(path))
 
 
 def _read_weights_file(path: Path, name: str) -> Pretrained:
-    arrays, layers = _read_named(path)
+    arrays, layers = _read_layers(path)
     normalization = next((layer for layer in _NORMALIZATIONS.values() if layer in layers), None)
     if arrays and normalization:  # only our own files hold such a layer
         return Pretrained(_library(arrays, path), normalization, arrays, str(path))
@@ -176,26 +173,37 @@ def _read_model(path: Path) -> Pretrained:
     )
 
 
-def _read_named(path: Path) -> tuple[Arrays, set[str]]:
-    """Weights by layer name, and the names of all layers; empty where the file names none."""
+def _read_layers(path: Path) -> tuple[Arrays, set[str]]:
+    """Weights by layer name, and the names of all layers, from a Keras 3 weights file.
+
+    A file of an older Keras version names no layers: they are then called after their place in it.
+    """
     arrays: Arrays = {}
     names = set()
     try:
         with h5py.File(path, "r") as file:
-            for group in file.get("layers", {}).values():
+            for place, group in file["layers"].items():
                 variables = group["vars"]
-                name = variables.attrs.get("name")
-                if name is None and len(variables):
-                    return {}, set()
+                name = variables.attrs.get("name", _UNNAMED + place)
                 names.add(name)
                 if len(variables):
                     arrays[name] = [np.asarray(variables[str(index)]) for index in range(len(variables))]
     except (OSError, KeyError, RuntimeError, TypeError, AttributeError) as cause:
         raise ValueError(
-            f"{path} is not a readable Keras weights file ({cause}). If it was downloaded, it is incomplete: "
-            "download it again and compare its size."
+            f"{path} is not a readable Keras weights file ({cause}). If it was downloaded, it may be "
+            "incomplete: download it again and compare its size."
         ) from cause
     return arrays, names
+
+
+def _named_by_order(arrays: Arrays, resnet: keras.Model) -> Arrays:
+    """Name the layers of an older file as Keras reads it: each class counts its layers from the input on."""
+    names: dict[str, str] = {}
+    for kind, layer_class in _KINDS.items():
+        layers = [layer.name for layer in resnet.layers if isinstance(layer, layer_class)]
+        names |= {f"{_UNNAMED}{kind}_{index}": layer for index, layer in enumerate(layers)}
+        names[_UNNAMED + kind] = names.pop(f"{_UNNAMED}{kind}_0")
+    return {names.get(layer, layer): values for layer, values in arrays.items()}
 
 
 def _library(arrays: Arrays, path: Path) -> str:

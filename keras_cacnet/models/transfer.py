@@ -59,7 +59,7 @@ def assign_weights(resnet: keras.Model, pretrained: Pretrained, name: str) -> No
     wanted = {layer.name: [tuple(v.shape) for v in layer.weights] for layer in resnet.layers if layer.weights}
     given = {layer: [array.shape for array in arrays] for layer, arrays in pretrained.arrays.items()}
     problems = []
-    for layer in [*wanted, *(layer for layer in given if layer not in wanted)]:
+    for layer in [*wanted, *sorted(given.keys() - wanted)]:
         ours, theirs = wanted.get(layer), given.get(layer)
         if ours != theirs:
             problems.append(f"layer {layer}: the network has {_shapes(ours)}, the file {_shapes(theirs)}")

@@ -13,6 +13,7 @@ from keras_cv.src.utils.preset_utils import save_to_preset
 
 from keras_cacnet.models import resnets
 from keras_cacnet.models.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone
+from keras_cacnet.models.cacnet import CaCNet
 from keras_cacnet.models.resnets import KERAS_CV, KERAS_HUB, Architecture
 
 TINY = Architecture("block", (1, 1, 1, 1), (64, 8, 8, 8))
@@ -111,6 +112,12 @@ def test_a_librarys_whole_model(preset, tmp_path):
     library, original, _ = preset
     original.save(tmp_path / "model.keras")
     assert_same(backbone("tiny", tmp_path / "model.keras"), original, library)
+
+
+def test_the_backbone_of_a_cacnet(preset, tmp_path):
+    library, original, folder = preset
+    CaCNet(5, "tiny", weights=folder, head_channels=8).save(tmp_path / "cacnet.keras")
+    assert_same(backbone("tiny", tmp_path / "cacnet.keras"), original, library)
 
 
 def test_imagenet_follows_the_preset_table(monkeypatch):

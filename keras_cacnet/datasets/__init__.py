@@ -1,0 +1,43 @@
+"""Data sets: a folder of one's own, and a generated one."""
+
+from pathlib import Path
+
+from keras_cacnet.datasets.classes import VOID, ClassTable
+from keras_cacnet.datasets.folder import Folder
+from keras_cacnet.datasets.reading import read_example, read_image, read_mask
+from keras_cacnet.datasets.source import Example, SegmentationDataset, Source
+
+__all__ = [
+    "VOID",
+    "ClassTable",
+    "Example",
+    "Folder",
+    "SegmentationDataset",
+    "Source",
+    "open_dataset",
+    "read_example",
+    "read_image",
+    "read_mask",
+]
+
+
+def open_dataset(data: str | Path, data_dir: str | Path | None = None) -> SegmentationDataset:
+    """Opens a data set by its name or its folder.
+
+    Args:
+        data: The path of a folder (see `Folder`).
+        data_dir: Where generated sets are kept; a folder is read in place and takes no notice of it.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: The folder does not exist or is not laid out as a data set.
+
+    Example:
+
+    >>> open_dataset("nowhere")
+    Traceback (most recent call last):
+    ValueError: nowhere: does not exist; expected images/train/NAME.jpg ...
+    """
+    return Folder(data)

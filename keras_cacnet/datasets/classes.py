@@ -1,0 +1,312 @@
+"""The table of classes of a data set: names, colours, and the ids that stand in its mask files."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+VOID = 255
+"""The void label in every mask that leaves a reader: pixels that are neither trained nor scored."""
+
+_LINE = re.compile(r"(?P<id>\d+)\s+(?P<name>\S.*?)\s+(?P<color>\d+\s+\d+\s+\d+)")
+_UNKNOWN = 254
+_LISTED = 8
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The classes that are trained and scored, and how mask files write them.
+
+    Mask files use the ids of `ids` and `void_ids`; training uses 0..n-1 in the order of `names`, and `VOID`.
+
+    Args:
+        names: One name per class, void left out.
+        palette: One RGB triple per class, 0..255.
+        ids: The id of each class in mask files, 0..254.
+        void_ids: Ids in mask files that are void, beside 255, which always is.
+
+    Raises:
+        ValueError: No classes, tables of different lengths, an id or a name given twice, an id or a colour
+            out of range.
+
+    Example:
+
+    >>> table = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(1, 2), void_ids=(0,))
+    >>> table.to_training(np.array([[0, 1, 2, 255]], "uint8"), origin="beach.png")
+    array([[255,   0,   1, 255]], dtype=uint8)
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ids: tuple[int, ...]
+    void_ids: tuple[int, ...] = ()
+    _training_of: np.ndarray = field(init=False, repr=False, compare=False)
+    _known: np.ndarray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise ValueError("A class table needs at least one class that is not void; names is empty.")
+        if not len(self.names) == len(self.palette) == len(self.ids):
+            raise ValueError(
+                "A class table needs one name, one colour and one id per class; received "
+                f"{len(self.names)} names, {len(self.palette)} colours and {len(self.ids)} ids."
+            )
+        for what, values in (("name", self.names), ("id", (*self.ids, *self.void_ids))):
+            if twice := _duplicates(values):
+                raise ValueError(f"Each class {what} may stand once in a class table; {twice[0]!r} does not.")
+        for class_id in self.ids:
+            if not 0 <= class_id < VOID:
+                raise ValueError(
+                    f"Class ids in mask files are 0..{VOID - 1} ({VOID} is void); not {class_id}."
+                )
+        for color in self.palette:
+            if len(color) != 3 or not all(0 <= value <= 255 for value in color):
+                raise ValueError(f"A class colour is three numbers in 0..255, red, green, blue; not {color}.")
+        training_of = np.full(256, VOID, "uint8")
+        training_of[list(self.ids)] = np.arange(len(self.ids), dtype="uint8")
+        known = np.zeros(256, bool)
+        known[[*self.ids, *self.void_ids, VOID]] = True
+        object.__setattr__(self, "_training_of", training_of)
+        object.__setattr__(self, "_known", known)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def to_training(self, mask: np.ndarray, origin: str) -> np.ndarray:
+        """Renumbers the ids of a mask file to class indices.
+
+        Args:
+            mask: uint8 ids as the file has them.
+            origin: The file, for the error.
+
+        Returns:
+            uint8 of the same shape: 0..n-1, and `VOID`.
+
+        Raises:
+            ValueError: An id that is not in the table; it names the file, the ids and how many pixels have
+                them.
+
+        Example:
+
+        >>> table = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
+        >>> table.to_training(np.array([[0, 7]], "uint8"), origin="beach.png")
+        Traceback (most recent call last):
+        ValueError: beach.png: id 7 (1 pixel) is not in the class table, which knows 0, 1 and void 255; ...
+        """
+        unknown = self.unknown_ids(mask)
+        if unknown:
+            listed = [f"{i} ({n} pixel{'' if n == 1 else 's'})" for i, n in list(unknown.items())[:_LISTED]]
+            more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
+            ids, verb = ("id", "is") if len(unknown) == 1 else ("ids", "are")
+            raise ValueError(
+                f"{origin}: {ids} {', '.join(listed)}{more} {verb} not in the class table, which knows "
+                f"{_ranges(self.ids)} and void {_ranges((*self.void_ids, VOID))}; add the class to "
+                f"classes.txt, or write {VOID} where the pixel shall not be trained."
+            )
+        return self._training_of[mask]
+
+    def unknown_ids(self, mask: np.ndarray) -> dict[int, int]:
+        """Counts the pixels of a mask file whose id is not in the table.
+
+        Args:
+            mask: uint8 ids as the file has them.
+
+        Returns:
+            Pixels per unknown id, by ascending id; empty where all are known.
+
+        Example:
+
+        >>> table = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
+        >>> table.unknown_ids(np.array([[0, 7, 7, 9]], "uint8"))
+        {7: 2, 9: 1}
+        """
+        if self._known[mask].all():
+            return {}
+        counts = np.bincount(mask.ravel(), minlength=256)
+        return {int(i): int(counts[i]) for i in np.flatnonzero((counts > 0) & ~self._known)}
+
+    def to_file(self, indices: np.ndarray) -> np.ndarray:
+        """Renumbers class indices to the ids that mask files of this data set have.
+
+        Args:
+            indices: Integers, 0..n-1 or `VOID`.
+
+        Returns:
+            uint8 of the same shape.
+
+        Raises:
+            ValueError: An index that is neither a class nor `VOID`.
+
+        Example:
+
+        >>> table = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(1, 2))
+        >>> table.to_file(np.array([[0, 1, VOID]]))
+        array([[  1,   2, 255]], dtype=uint8)
+        """
+        indices = np.asarray(indices)
+        wrong = (indices != VOID) & ((indices < 0) | (indices >= len(self)))
+        if wrong.any():
+            raise ValueError(
+                f"Class indices are 0..{len(self) - 1} or {VOID} (void); "
+                f"received {int(indices[wrong].flat[0])}."
+            )
+        file_of = np.full(256, VOID, "uint8")
+        file_of[: len(self)] = self.ids
+        return file_of[indices]
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "ClassTable":
+        """Reads `classes.txt`.
+
+        One class a line: `index name R G B`. `#` starts a comment, names may contain spaces, and an entry
+        named void (in upper or lower case) is an id that is neither trained nor scored; there may be several.
+
+        Args:
+            path: The file, UTF-8.
+
+        Returns:
+            The classes by ascending index.
+
+        Raises:
+            ValueError: The file cannot be read or has no classes, or a line is not as above or repeats an
+                index or a name; it names the file, the line and what is expected.
+
+        Example:
+
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "classes.txt")
+        >>> _ = path.write_text("0 sky 90 160 220\\n1 open sea 20 60 140\\n2 void 0 0 0\\n")
+        >>> ClassTable.from_file(path).names
+        ('sky', 'open sea')
+        """
+        path = Path(path)
+        try:
+            text = path.read_text("utf-8-sig")
+        except UnicodeDecodeError:
+            raise ValueError(
+                f"{path}: not UTF-8 text; save it as UTF-8, one class a line: {_FORM}."
+            ) from None
+        except OSError as error:
+            raise ValueError(f"{path}: cannot be read ({error.strerror}).") from None
+        first_line: dict[int | str, int] = {}
+        entries: list[tuple[int, str, tuple[int, int, int]]] = []
+        void_ids: list[int] = []
+        for number, line in enumerate(text.splitlines(), 1):
+            line = line.split("#")[0].strip()
+            if not line:
+                continue
+            class_id, name, color = _parse(line, f"{path}, line {number}")
+            is_void = name.lower() == "void"
+            for what, value in (("index", class_id), ("name", name)):
+                if what == "name" and is_void:
+                    continue
+                if value in first_line:
+                    raise ValueError(
+                        f"{path}, line {number}: {what} {value!r} stands in line {first_line[value]} "
+                        f"already; give each class {'an index' if what == 'index' else 'a name'} of its own."
+                    )
+                first_line[value] = number
+            if is_void:
+                void_ids.append(class_id)
+            else:
+                entries.append((class_id, name, color))
+        if not entries:
+            raise ValueError(f"{path}: no classes; write one a line: {_FORM}.")
+        entries.sort()
+        return cls(
+            names=tuple(name for _, name, _ in entries),
+            palette=tuple(color for _, _, color in entries),
+            ids=tuple(class_id for class_id, _, _ in entries),
+            void_ids=tuple(sorted(i for i in void_ids if i != VOID)),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Renders the table as plain lists and dictionaries.
+
+        Returns:
+            What `from_json` reads.
+
+        Example:
+
+        >>> ClassTable(("sky",), ((90, 160, 220),), ids=(1,), void_ids=(0,)).to_json()
+        {'classes': [{'id': 1, 'name': 'sky', 'color': [90, 160, 220]}], 'void_ids': [0]}
+        """
+        rows = zip(self.ids, self.names, self.palette, strict=True)
+        return {
+            "classes": [{"id": i, "name": name, "color": list(color)} for i, name, color in rows],
+            "void_ids": list(self.void_ids),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "ClassTable":
+        """Reads what `to_json` has written.
+
+        Args:
+            value: The dictionary.
+
+        Returns:
+            An equal table.
+
+        Raises:
+            ValueError: A key is missing, or the table is not valid.
+
+        Example:
+
+        >>> table = ClassTable(("sky",), ((90, 160, 220),), ids=(1,), void_ids=(0,))
+        >>> ClassTable.from_json(table.to_json()) == table
+        True
+        """
+        try:
+            rows = value["classes"]
+            return cls(
+                names=tuple(row["name"] for row in rows),
+                palette=tuple(tuple(row["color"]) for row in rows),
+                ids=tuple(row["id"] for row in rows),
+                void_ids=tuple(value["void_ids"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                "A class table has 'classes' (each with 'id', 'name' and 'color') and 'void_ids'; "
+                f"{error!r} in {value!r}."
+            ) from None
+
+
+_FORM = "`index name R G B`, as in `0 sky 128 128 128`"
+
+
+def _parse(line: str, where: str) -> tuple[int, str, tuple[int, int, int]]:
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise ValueError(f"{where}: {line!r} is not a class; expected {_FORM}.")
+    class_id, name = int(match["id"]), match["name"]
+    red, green, blue = (int(value) for value in match["color"].split())
+    if max(red, green, blue) > 255:
+        raise ValueError(
+            f"{where}: colour {red} {green} {blue} of {name!r} is out of range; each of R G B is 0..255."
+        )
+    limit = VOID if name.lower() == "void" else VOID - 1
+    if class_id > limit:
+        raise ValueError(
+            f"{where}: index {class_id} of {name!r} is out of range; masks are 8-bit, so classes are "
+            f"0..{VOID - 1}, and {VOID} is void."
+        )
+    return class_id, name, (red, green, blue)
+
+
+def _duplicates(values: Iterable[Any]) -> list[Any]:
+    seen: set[Any] = set()
+    return [value for value in values if value in seen or seen.add(value)]  # type: ignore[func-returns-value]
+
+
+def _ranges(ids: Iterable[int]) -> str:
+    """Writes ids as `0-10, 12`: runs of three and more are joined."""
+    runs: list[list[int]] = []
+    for i in sorted(ids):
+        if runs and i == runs[-1][-1] + 1:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)

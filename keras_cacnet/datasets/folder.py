@@ -1,0 +1,187 @@
+"""A folder of one's own images and masks, read in place."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.source import Example, Finding, check_split
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+MASK_SUFFIX = ".png"
+_KNOWN_SPLITS = ("train", "val", "test")
+_EXPECTED = (
+    "expected images/train/NAME.jpg (or .jpeg, .png) with labels/train/NAME.png, the same under val, "
+    "and classes.txt (`index name R G B`, one class a line)"
+)
+_LISTED = 8
+
+
+class Folder:
+    """A data set in a folder.
+
+        images/{train,val,test}/NAME.jpg    or .jpeg, .png, in upper or lower case
+        labels/{train,val,test}/NAME.png    one channel of class ids; test may have none
+        classes.txt                         `index name R G B`; an entry named void is not trained or scored
+
+    Nothing is copied. The order is that of the names. Hidden files are left out.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        ValueError: It is not such a folder (the error says what was expected, what was found and what is the
+            first thing missing), or `classes.txt` is not valid.
+
+    Example:
+
+    >>> import tempfile
+    >>> root = Path(tempfile.mkdtemp())
+    >>> for part in ("images", "labels"):
+    ...     (root / part / "train").mkdir(parents=True)
+    >>> _ = (root / "classes.txt").write_text("0 sky 90 160 220\\n1 sea 20 60 140\\n")
+    >>> _ = (root / "images" / "train" / "beach.jpg").write_bytes(b"...")
+    >>> data = Folder(root)
+    >>> data.splits, len(data.source("train")), data.source("train")[0].mask.name
+    (('train',), 1, 'beach.png')
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        self.name = str(self.path)
+        if not self.path.is_dir():
+            state = "is a file" if self.path.exists() else "does not exist"
+            raise ValueError(f"{self.path}: {state}; {_EXPECTED}.")
+        found = _shown(sorted(_entries(self.path)))
+        for missing in ("images", "classes.txt"):
+            if not (self.path / missing).exists():
+                raise ValueError(
+                    f"{self.path}: not a data set: {self.path / missing} is missing; {_EXPECTED}; "
+                    f"found {found}."
+                )
+        images = self.path / "images"
+        names = [name for name in _entries(images) if (images / name).is_dir()] if images.is_dir() else []
+        self.splits = (
+            *(split for split in _KNOWN_SPLITS if split in names),
+            *sorted(set(names) - set(_KNOWN_SPLITS)),
+        )
+        if not self.splits:
+            inside = _shown(sorted(_entries(images))) if images.is_dir() else "a file"
+            raise ValueError(
+                f"{images}: no split: {images / 'train'} is missing; {_EXPECTED}; found {inside} in images."
+            )
+        self.classes = ClassTable.from_file(self.path / "classes.txt")
+        self._listings: dict[str, _Listing] = {}
+
+    def source(self, split: str) -> Sequence[Example]:
+        """Gives the examples of a split, by name.
+
+        Args:
+            split: One of `splits`.
+
+        Returns:
+            The examples. `mask` is None where the split has no `labels` folder and is `test`.
+
+        Raises:
+            ValueError: There is no such split.
+        """
+        return self._listing(split).examples
+
+    def layout(self, split: str) -> Sequence[Finding]:
+        """Tells what is wrong with the names in a split; no file is opened.
+
+        Args:
+            split: One of `splits`.
+
+        Returns:
+            An empty split, images without a mask and masks without an image, two images or masks of one name,
+            files that are left out.
+
+        Raises:
+            ValueError: There is no such split.
+        """
+        return self._listing(split).findings
+
+    def _listing(self, split: str) -> "_Listing":
+        check_split(split, self.splits, self.name)
+        if split not in self._listings:
+            self._listings[split] = _Listing(self.path, split)
+        return self._listings[split]
+
+
+class _Listing:
+    """The files of one split, paired by name."""
+
+    def __init__(self, root: Path, split: str) -> None:
+        self.findings: list[Finding] = []
+        image_folder, mask_folder = root / "images" / split, root / "labels" / split
+        images = self._by_stem(image_folder, IMAGE_SUFFIXES)
+        if not images:
+            self.findings.append(
+                Finding(
+                    "warning" if split == "test" else "error",
+                    str(image_folder),
+                    "no images (.jpg, .jpeg, .png).",
+                )
+            )
+        has_masks = mask_folder.is_dir()
+        masks = self._by_stem(mask_folder, (MASK_SUFFIX,)) if has_masks else {}
+        self.examples: list[Example] = []
+        for stem, paths in sorted(images.items()):
+            mask: Path | None = masks[stem][0] if stem in masks else mask_folder / f"{stem}{MASK_SUFFIX}"
+            if not has_masks and split == "test":
+                mask = None
+            elif has_masks and stem not in masks:
+                self.findings.append(Finding("error", str(mask), f"missing: the mask of {paths[0]}."))
+            self.examples.extend(Example(stem, path, mask) for path in paths)
+        if not has_masks and split != "test" and images:
+            self.findings.append(
+                Finding(
+                    "error", str(mask_folder), f"missing: the folder with the masks of {len(images)} images."
+                )
+            )
+        for stem, paths in sorted(masks.items()):
+            if stem not in images:
+                self.findings.append(
+                    Finding(
+                        "error",
+                        str(paths[0]),
+                        f"no image: {image_folder / stem} (.jpg, .jpeg, .png) is missing.",
+                    )
+                )
+
+    def _by_stem(self, folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
+        files = defaultdict(list)
+        left_out = []
+        for name in sorted(_entries(folder)):
+            path = folder / name
+            if path.suffix.lower() in suffixes and not path.is_dir():
+                files[path.stem].append(path)
+            else:
+                left_out.append(name + ("/" if path.is_dir() else ""))
+        if left_out:
+            self.findings.append(
+                Finding(
+                    "warning",
+                    str(folder),
+                    f"left out, not {' or '.join(suffixes)} files: {_shown(left_out)}.",
+                )
+            )
+        for stem, paths in files.items():
+            if len(paths) > 1:
+                names = " and ".join(path.name for path in paths)
+                self.findings.append(
+                    Finding("error", str(folder), f"{names} have one name, {stem!r}; keep one of them.")
+                )
+        return dict(files)
+
+
+def _entries(folder: Path) -> list[str]:
+    return [name for name in os.listdir(folder) if not name.startswith(".")]
+
+
+def _shown(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more if names else "nothing"

@@ -1,0 +1,259 @@
+"""The one reader of images and masks, for checking, training, evaluation and prediction alike."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.source import Example
+
+MAX_PIXELS = 89_478_485
+"""Images with more pixels are refused before they are decoded (256 MiB as RGB, Pillow's own first limit)."""
+
+# Left out on purpose: formats that start other programs (EPS) or hold no photographs.
+# Pillow opens MPO, the JPEG of some phones, as JPEG.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
+_PNG_BIT_DEPTH = 24
+
+
+def open_image(file: bytes | Path, origin: str) -> Image.Image:
+    """Opens an image file and reads its header; pixels are not decoded yet.
+
+    Args:
+        file: The path, or the bytes of the file.
+        origin: How errors call it.
+
+    Returns:
+        The Pillow image.
+
+    Raises:
+        ValueError: The file cannot be opened, is empty, is not an image, or has more than `MAX_PIXELS`
+            pixels.
+    """
+    try:
+        image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_FORMATS)
+    except FileNotFoundError:
+        raise ValueError(f"{origin}: no such file.") from None
+    except Image.UnidentifiedImageError:
+        size = len(file) if isinstance(file, bytes) else file.stat().st_size
+        what = "the file is empty" if size == 0 else f"not an image that can be read ({', '.join(_FORMATS)})"
+        raise ValueError(f"{origin}: {what}.") from None
+    except OSError as error:
+        raise ValueError(f"{origin}: cannot be opened ({error.strerror or error}).") from None
+    except Exception as error:
+        # Headers are foreign input: Pillow's plugins raise whatever their parsing trips over.
+        raise ValueError(f"{origin}: cannot be decoded ({_one_line(error)}).") from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        image.close()
+        raise ValueError(
+            f"{origin}: {width}x{height} pixels are more than {MAX_PIXELS}, the limit against files that "
+            "unpack to more than memory holds; scale the image down or cut it into tiles."
+        )
+    return image
+
+
+def read_image(file: bytes | Path, origin: str | None = None) -> np.ndarray:
+    """Decodes an image to RGB, the way a viewer shows it.
+
+    The EXIF orientation is applied. Grayscale is repeated over the channels; palettes and CMYK are converted;
+    of 16 bits the upper 8 are kept; an alpha channel is dropped, the colours below it stay, as in Pillow's
+    `convert("RGB")`, OpenCV and `tf.io.decode_image`, so that whoever calls an exported model sends the same.
+    Of an animation the first frame is read.
+
+    Args:
+        file: The path, or the bytes of the file.
+        origin: How errors call it; the path by default.
+
+    Returns:
+        uint8 (height, width, 3).
+
+    Raises:
+        ValueError: The file is not an image, is truncated, is too large, or has a pixel type that is not one
+            of the above; it names the file.
+
+    Example:
+
+    >>> buffer = io.BytesIO()
+    >>> Image.new("CMYK", (4, 3)).save(buffer, "JPEG")
+    >>> read_image(buffer.getvalue()).shape
+    (3, 4, 3)
+    """
+    origin = origin or _name(file)
+    with open_image(file, origin) as image:
+        _decode(image, origin)
+        if image.mode in ("F", "I") and image.format != "PNG":
+            raise ValueError(
+                f"{origin}: 32-bit pixels ({image.mode}) have no fixed range; save it with 8 or 16 bits."
+            )
+        try:
+            image = ImageOps.exif_transpose(image)
+            if image.mode in _SIXTEEN_BIT or image.mode == "I":
+                gray = (np.asarray(image) >> 8).astype("uint8")
+                return np.repeat(gray[..., None], 3, axis=-1)
+            if image.mode == "P" and "transparency" in image.info:
+                # Straight to RGB Pillow warns of the transparency that it drops.
+                image = image.convert("RGBA")
+            return np.array(image.convert("RGB"))
+        except Exception as error:
+            raise ValueError(f"{origin}: cannot be converted to RGB ({_one_line(error)}).") from error
+
+
+def read_mask(file: bytes | Path, origin: str | None = None) -> np.ndarray:
+    """Decodes a mask to the ids that stand in the file.
+
+    A palette PNG gives its indices, never its colours; grayscale of 8 and 16 bits gives its values, 1 bit
+    gives 0 and 1. The EXIF orientation is applied, as for images.
+
+    Args:
+        file: The path, or the bytes of the file.
+        origin: How errors call it; the path by default.
+
+    Returns:
+        uint8 (height, width).
+
+    Raises:
+        ValueError: The file cannot be decoded, has colours instead of ids, was compressed as JPEG (which
+            changes ids), or has an id above 255; it names the file.
+
+    Example:
+
+    >>> buffer = io.BytesIO()
+    >>> mask = Image.fromarray(np.array([[0, 1, 255]], "uint8"), "P")
+    >>> mask.putpalette([10, 20, 30] * 256)
+    >>> mask.save(buffer, "PNG")
+    >>> read_mask(buffer.getvalue())
+    array([[  0,   1, 255]], dtype=uint8)
+    """
+    origin = origin or _name(file)
+    with open_image(file, origin) as image:
+        refuse_mask_format(image, file, origin)
+        _decode(image, origin)
+        ids = np.array(ImageOps.exif_transpose(image))
+    if ids.dtype == bool:
+        return ids.astype("uint8")
+    if ids.min() < 0 or ids.max() > 255:
+        wrong = ids.max() if ids.max() > 255 else ids.min()
+        raise ValueError(f"{origin}: id {wrong} in a {image.mode} mask; ids are 0..255, and 255 is void.")
+    return ids.astype("uint8")
+
+
+def refuse_mask_format(image: Image.Image, file: bytes | Path, origin: str) -> None:
+    """Raises a ValueError where a mask's header shows that its pixels are not ids.
+
+    Args:
+        image: The mask, opened.
+        file: The path, or the bytes of the file.
+        origin: How the error calls it.
+    """
+    if image.format in ("JPEG", "MPO", "WEBP"):
+        raise ValueError(
+            f"{origin}: a mask as {image.format} has its ids changed by compression; save it as PNG."
+        )
+    if image.mode not in ("P", "L", "1", "I", *_SIXTEEN_BIT):
+        raise ValueError(
+            f"{origin}: the mask is {image.mode}; masks are single-channel class ids (a grayscale or a "
+            "palette PNG). Replace each colour by the index that classes.txt gives it and save one channel."
+        )
+    if image.mode == "L" and image.format == "PNG":
+        head = file[: _PNG_BIT_DEPTH + 1] if isinstance(file, bytes) else _head(file, _PNG_BIT_DEPTH + 1)
+        if head[_PNG_BIT_DEPTH] != 8:
+            # Pillow stretches 2 and 4 bits to 0..255, as PNG defines gray; ids may be meant unstretched.
+            raise ValueError(
+                f"{origin}: a grayscale mask with {head[_PNG_BIT_DEPTH]} bits can mean its ids or ids "
+                "scaled to 0..255; save it with 8 bits."
+            )
+
+
+def read_example(example: Example, classes: ClassTable) -> tuple[np.ndarray, np.ndarray]:
+    """Reads an image and its mask, and holds them against each other and the classes.
+
+    Args:
+        example: From a `Source`.
+        classes: The data set's classes.
+
+    Returns:
+        The image, uint8 (height, width, 3), and the mask, uint8 (height, width) with 0..n-1 and `VOID`.
+
+    Raises:
+        ValueError: One of both cannot be read, there is no mask, their sizes differ, or the mask has ids that
+            are not in the table; it names the file.
+    """
+    if example.mask is None:
+        raise ValueError(f"{example.image_origin}: this split has no masks; only prediction can use it.")
+    image = read_image(example.image, example.image_origin)
+    ids = read_mask(example.mask, example.mask_origin)
+    if image.shape[:2] != ids.shape:
+        raise ValueError(
+            size_difference(example, (image.shape[1], image.shape[0]), (ids.shape[1], ids.shape[0]))
+        )
+    return image, classes.to_training(ids, example.mask_origin)
+
+
+def size_difference(example: Example, image_size: tuple[int, int], mask_size: tuple[int, int]) -> str:
+    """Words the error for a mask of another size than its image.
+
+    Args:
+        example: The pair.
+        image_size: Width and height of the image as it is shown.
+        mask_size: Width and height of the mask as it is shown.
+
+    Returns:
+        One line that names both files, both sizes and the mend.
+    """
+    text = (
+        f"{example.mask_origin}: the mask is {mask_size[0]}x{mask_size[1]} pixels, the image "
+        f"{example.image_origin} {image_size[0]}x{image_size[1]}; "
+    )
+    if mask_size == image_size[::-1]:
+        return text + "the image's EXIF orientation turns it upright: turn the mask as well."
+    return text + "make them the same size (resize masks with nearest neighbour)."
+
+
+def shown_size(image: Image.Image) -> tuple[int, int]:
+    """Gives width and height as a viewer shows them, without decoding pixels.
+
+    Args:
+        image: An opened image.
+
+    Returns:
+        The size, with both numbers exchanged where the EXIF orientation turns the image by a quarter.
+    """
+    width, height = image.size
+    return (height, width) if orientation(image) in (5, 6, 7, 8) else (width, height)
+
+
+def orientation(image: Image.Image) -> int:
+    """Gives the EXIF orientation, 1 (upright) where there is none.
+
+    Args:
+        image: An opened image.
+
+    Returns:
+        1..8, or whatever else the file says, which has no effect.
+    """
+    return image.getexif().get(0x0112, 1)
+
+
+def _decode(image: Image.Image, origin: str) -> None:
+    try:
+        image.load()
+    except Exception as error:
+        # The same foreign input: truncated data shows as OSError, SyntaxError, struct.error and others.
+        raise ValueError(f"{origin}: cannot be decoded ({_one_line(error)}).") from error
+
+
+def _head(path: Path, count: int) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(count)
+
+
+def _name(file: bytes | Path) -> str:
+    return f"{len(file)} bytes" if isinstance(file, bytes) else str(file)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

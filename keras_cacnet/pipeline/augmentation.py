@@ -1,0 +1,111 @@
+"""The paper's augmentation: a random flip, a random scale and a random crop, the same for image and mask."""
+
+import tensorflow as tf
+
+from keras_cacnet.datasets.classes import VOID
+
+PADDING = 0.0
+"""Fills the image where a crop reaches beyond it: black before normalisation, as in PyTorch-Encoding."""
+
+
+def augment(
+    image: tf.Tensor,
+    mask: tf.Tensor,
+    seed: tf.Tensor,
+    crop_size: int,
+    scale_range: tuple[float, float] = (0.5, 2.0),
+    flip: bool = True,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Flips, scales and crops an image and its mask at random.
+
+    The image is scaled to (round(s h), round(s w)), s uniform in `scale_range`, bilinearly (triangle filter,
+    widened where it shrinks, as Pillow does it for PyTorch-Encoding); the mask by nearest neighbour on the
+    same half-pixel centres. The crop's place is uniform over the scaled image. Where that is smaller than the
+    crop, the rest on the right and at the bottom is `PADDING` in the image and `VOID` in the mask. Only the
+    pixels of the crop are computed, so a large photograph costs no more than a small one; the result is that
+    of scaling it whole.
+
+    Args:
+        image: (height, width, 3), uint8 or float, 0..255.
+        mask: (height, width), uint8.
+        seed: Two integers; equal seeds give equal results, on any device.
+        crop_size: Height and width of the result.
+        scale_range: Smallest and largest scale.
+        flip: Whether half the examples are mirrored left to right.
+
+    Returns:
+        The image, float32 (crop_size, crop_size, 3), and the mask, uint8 (crop_size, crop_size).
+
+    Example:
+
+    >>> image, mask = tf.zeros((30, 40, 3), "uint8"), tf.zeros((30, 40), "uint8")
+    >>> image, mask = augment(image, mask, seed=(0, 7), crop_size=32)
+    >>> image.shape.as_list(), mask.shape.as_list()
+    ([32, 32, 3], [32, 32])
+
+    Reference:
+        Section 4.1, Training Setting: "we only randomly flip the input image and scale it randomly in the
+        range from 0.5 to 2.0"; crops of 512 or 576.
+    """
+    # Philox by name: the default differs between CPU, GPU and TPU, and so would the batches.
+    draws = tf.random.stateless_uniform((4,), seed, alg="philox")
+    size = tf.shape(image)[:2]
+    scale = scale_range[0] + draws[0] * (scale_range[1] - scale_range[0])
+    scaled = tf.maximum(tf.cast(tf.round(tf.cast(size, "float32") * scale), "int32"), 1)
+    crop = tf.minimum(scaled, crop_size)
+    room = scaled - crop
+    # The minimum guards against a product that float32 rounds up to room + 1.
+    corner = tf.minimum(tf.cast(draws[1:3] * tf.cast(room + 1, "float32"), "int32"), room)
+    image, mask = scaled_crop(image, mask, scaled, corner, crop)
+    if flip:
+        mirrored = draws[3] < 0.5
+        image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
+        mask = tf.cond(mirrored, lambda: tf.reverse(mask, [1]), lambda: mask)
+    bottom, right = crop_size - crop[0], crop_size - crop[1]
+    image = tf.pad(image, [[0, bottom], [0, right], [0, 0]], constant_values=PADDING)
+    mask = tf.pad(mask, [[0, bottom], [0, right]], constant_values=tf.constant(VOID, mask.dtype))
+    return tf.ensure_shape(image, (crop_size, crop_size, 3)), tf.ensure_shape(mask, (crop_size, crop_size))
+
+
+def scaled_crop(
+    image: tf.Tensor, mask: tf.Tensor, scaled: tf.Tensor, corner: tf.Tensor, crop: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cuts a window out of the scaled image and mask, computing no pixel outside it.
+
+    Args:
+        image: (height, width, 3).
+        mask: (height, width).
+        scaled: Height and width that the whole image is scaled to.
+        corner: Top and left of the window in the scaled image.
+        crop: Height and width of the window, which lies inside the scaled image.
+
+    Returns:
+        The window, float32 (crop[0], crop[1], 3) and of the mask's type (crop[0], crop[1]): those of
+        `tf.image.resize(image, scaled, antialias=True)` and `tf.image.resize(mask, scaled, "nearest")`.
+
+    Example:
+
+    >>> image = tf.reshape(tf.range(48.0), (4, 4, 3))
+    >>> window, _ = scaled_crop(image, image[..., 0], scaled=(8, 8), corner=(2, 3), crop=(4, 5))
+    >>> bool(tf.reduce_all(window == tf.image.resize(image, (8, 8), antialias=True)[2:6, 3:8]))
+    True
+    """
+    size = tf.cast(tf.shape(image)[:2], "float32")
+    scale = tf.cast(scaled, "float32") / size
+    window = tf.raw_ops.ScaleAndTranslate(
+        images=image[None],
+        size=crop,
+        scale=scale,
+        translation=-tf.cast(corner, "float32"),
+        kernel_type="triangle",
+        antialias=True,
+    )[0]
+    rows, columns = (_nearest(size[axis], scaled[axis], corner[axis], crop[axis]) for axis in (0, 1))
+    return window, tf.gather(tf.gather(mask, rows), columns, axis=1)
+
+
+def _nearest(size: tf.Tensor, scaled: tf.Tensor, corner: tf.Tensor, crop: tf.Tensor) -> tf.Tensor:
+    """The source index of each output position: floor((i + 1/2) size / scaled)."""
+    centres = tf.cast(tf.range(corner, corner + crop), "float32") + 0.5
+    indices = tf.cast(tf.floor(centres * (size / tf.cast(scaled, "float32"))), "int32")
+    return tf.minimum(indices, tf.cast(size, "int32") - 1)

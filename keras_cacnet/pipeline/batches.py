@@ -1,0 +1,164 @@
+"""From a source of examples to batches: which example when, read by whom, and what an error says."""
+
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.reading import read_example
+from keras_cacnet.datasets.source import Source
+from keras_cacnet.pipeline.augmentation import augment
+
+
+def training_batches(
+    source: Source,
+    classes: ClassTable,
+    *,
+    batch_size: int,
+    crop_size: int,
+    steps: int,
+    seed: int,
+    start_step: int = 0,
+    scale_range: tuple[float, float] = (0.5, 2.0),
+    flip: bool = True,
+    num_parallel_calls: int = tf.data.AUTOTUNE,
+) -> tf.data.Dataset:
+    """Makes the augmented batches of the steps `start_step` to `steps` of a training run.
+
+    The stream of examples has no state: example g (counted from the start of the run) is number
+    `shuffle(g % N)` of the source, under a permutation drawn from (seed, g // N), augmented with the seed
+    (seed, g). So it is the same for any number of readers, each example comes once in N, and a stream that
+    starts at a step equals the rest of one that starts at 0, bit for bit.
+
+    Args:
+        source: The examples.
+        classes: The data set's classes.
+        batch_size: Examples per batch, over all replicas.
+        crop_size: Height and width of the crops.
+        steps: Number of the step before which the stream ends; the run's length where `start_step` is 0.
+        seed: Of the order and the augmentation, 0 or greater.
+        start_step: Number of the first step.
+        scale_range: See `augment`.
+        flip: See `augment`.
+        num_parallel_calls: Examples that are read at the same time.
+
+    Returns:
+        `steps - start_step` batches: images, float32 (batch_size, crop_size, crop_size, 3) in 0..255, and
+        masks, uint8 (batch_size, crop_size, crop_size) with class indices and `VOID`.
+
+    Raises:
+        ValueError: An argument is out of range, or the source is empty. An example that cannot be read raises
+            from the iteration; `reading_error` has its message.
+
+    Reference:
+        Section 4.1, Training Setting.
+    """
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("crop_size", crop_size, 1),
+        ("steps", steps, 1),
+        ("seed", seed, 0),
+        ("start_step", start_step, 0),
+    ):
+        if value < least:
+            raise ValueError(f"{name} has to be {least} or greater; received {value}.")
+    if start_step > steps:
+        raise ValueError(f"start_step has to be no greater than steps, {steps}; received {start_step}.")
+    if not 0 < scale_range[0] <= scale_range[1]:
+        raise ValueError(
+            f"scale_range has to be two numbers with 0 < smallest <= largest; received {scale_range}."
+        )
+    count = _count(source)
+
+    def index_of(g: tf.Tensor) -> tf.Tensor:
+        epoch_seed = tf.stack([tf.constant(seed, "int64"), g // count])
+        return tf.random.experimental.index_shuffle(g % count, epoch_seed, max_index=count - 1)
+
+    def example_of(g: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, mask = _read(source, classes, index_of(g))
+        example_seed = tf.stack([tf.constant(seed, "int64"), g])
+        return augment(image, mask, example_seed, crop_size, scale_range, flip)
+
+    stream = tf.data.Dataset.range(start_step * batch_size, steps * batch_size)
+    stream = stream.map(example_of, num_parallel_calls=num_parallel_calls, deterministic=True)
+    return stream.batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def evaluation_batches(
+    source: Source, classes: ClassTable, *, num_parallel_calls: int = tf.data.AUTOTUNE
+) -> tf.data.Dataset:
+    """Makes a batch of every example of a source, in order, at its own size.
+
+    Args:
+        source: The examples.
+        classes: The data set's classes.
+        num_parallel_calls: Examples that are read at the same time.
+
+    Returns:
+        Batches of one: image, float32 (1, height, width, 3) in 0..255, and mask, uint8 (1, height, width)
+        with class indices and `VOID`.
+
+    Raises:
+        ValueError: The source is empty. An example that cannot be read raises from the iteration;
+            `reading_error` has its message.
+    """
+
+    def example_of(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, mask = _read(source, classes, index)
+        return tf.cast(image, "float32"), mask
+
+    stream = tf.data.Dataset.range(_count(source))
+    stream = stream.map(example_of, num_parallel_calls=num_parallel_calls, deterministic=True)
+    return stream.batch(1, drop_remainder=True).prefetch(2)
+
+
+class ReadingError(ValueError):
+    """An example that cannot be read. TensorFlow turns it into an error of its own; see `reading_error`."""
+
+
+def reading_error(error: BaseException) -> str | None:
+    """Recovers the reader's message from the exception that TensorFlow makes of it.
+
+    Whatever is raised while `tf.data` reads arrives in `fit` as an `InvalidArgumentError` whose text holds
+    the message among node names and a traceback.
+
+    Args:
+        error: What `fit`, `evaluate` or an iteration over the batches raised.
+
+    Returns:
+        The message, one line that names the file; None where the error is not the reader's.
+
+    Example:
+
+    >>> from pathlib import Path
+    >>> from keras_cacnet.datasets import Example
+    >>> classes = ClassTable(("sky",), ((90, 160, 220),), ids=(0,))
+    >>> batches = evaluation_batches([Example("beach", Path("beach.jpg"), Path("beach.png"))], classes)
+    >>> try:
+    ...     next(iter(batches))
+    ... except tf.errors.InvalidArgumentError as error:
+    ...     print(reading_error(error))
+    beach.jpg: no such file.
+    """
+    match = re.search(rf"\b{ReadingError.__name__}: (.*)", str(error))
+    return match[1].strip() if match else None
+
+
+def _count(source: Source) -> int:
+    if len(source) == 0:
+        raise ValueError("The source has no examples; `keras-cacnet check` shows what the data set has.")
+    return len(source)
+
+
+def _read(source: Source, classes: ClassTable, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    # As it is: autograph's version of it would only make tracebacks harder to read.
+    @tf.autograph.experimental.do_not_convert
+    def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return read_example(source[int(index)], classes)
+        except ValueError as error:
+            raise ReadingError(" ".join(str(error).splitlines())) from None
+
+    image, mask = tf.numpy_function(read, [index], (tf.uint8, tf.uint8))
+    return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(mask, (None, None))

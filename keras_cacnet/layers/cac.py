@@ -136,13 +136,10 @@ class CaCLayer(keras.layers.Layer):
             for have, want in zip(kernels.shape, expected, strict=True)
         ):
             raise ValueError(
-                f"kernels of {self.name} must have the shape (B, s, s, c) = {expected}, "
-                f"got {tuple(kernels.shape)}"
+                f"kernels of {self.name} must have the shape (B, s, s, c) = {expected}, got {tuple(kernels.shape)}"
             )
         wide = ops.cast(x, dtype)
-        weights = sum(
-            ops.sigmoid(dynamic_depthwise_conv(wide, kernels, rate)) for rate in self.dilation_rates
-        )
+        weights = sum(ops.sigmoid(dynamic_depthwise_conv(wide, kernels, rate)) for rate in self.dilation_rates)
         return ops.cast(weights, self.compute_dtype)
 
     def call(self, x: Any, training: bool = False) -> Any:
@@ -191,13 +188,9 @@ def checked_dilation_rates(rates: Sequence[int]) -> tuple[int, ...]:
 def checked_channels(layer: keras.layers.Layer, shape: Sequence[int | None]) -> int:
     """The number of channels of a (B, h, w, c) shape; ValueError where it is another shape or unknown."""
     if len(shape) != 4 or shape[-1] is None:
-        raise ValueError(
-            f"{layer.name} needs features of shape (B, h, w, c) with known c, got {tuple(shape)}"
-        )
+        raise ValueError(f"{layer.name} needs features of shape (B, h, w, c) with known c, got {tuple(shape)}")
     return int(shape[-1])
 
 
 def _pointwise(channels: int, name: str, dtype: str) -> keras.layers.Layer:
-    return keras.layers.Conv2D(
-        channels, 1, use_bias=False, data_format="channels_last", name=name, dtype=dtype
-    )
+    return keras.layers.Conv2D(channels, 1, use_bias=False, data_format="channels_last", name=name, dtype=dtype)

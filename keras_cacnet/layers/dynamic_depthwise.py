@@ -55,16 +55,12 @@ def _folded_convolution(x: Any, kernels: Any, rate: int) -> Any:
         planes = ops.reshape(ops.transpose(x, (1, 2, 0, 3)), (1, height, width, batch * channels))
         filters = ops.reshape(ops.transpose(kernels, (1, 2, 0, 3)), (size, size, batch * channels, 1))
     if rate == 1 or size == 1:
-        result = tf.raw_ops.DepthwiseConv2dNative(
-            input=planes, filter=filters, strides=[1, 1, 1, 1], padding="SAME"
-        )
+        result = tf.raw_ops.DepthwiseConv2dNative(input=planes, filter=filters, strides=[1, 1, 1, 1], padding="SAME")
     else:
         border = size // 2 * rate
         below, right = -height % rate, -width % rate
         phases = tf.space_to_batch(planes, [rate, rate], [[border, border + below], [border, border + right]])
-        phases = tf.raw_ops.DepthwiseConv2dNative(
-            input=phases, filter=filters, strides=[1, 1, 1, 1], padding="VALID"
-        )
+        phases = tf.raw_ops.DepthwiseConv2dNative(input=phases, filter=filters, strides=[1, 1, 1, 1], padding="VALID")
         result = tf.batch_to_space(phases, [rate, rate], [[0, below], [0, right]])
     if isinstance(batch, int) and batch == 1:
         return result

@@ -11,9 +11,7 @@ def batch_normalization(name: str, synchronized: bool, dtype: object = None) -> 
 
     Args:
         name: name of the layer.
-        synchronized: take the statistics over all replicas of a `tf.distribute` strategy. Under other backends
-            than TensorFlow the flag is dropped: Keras refuses it there, and JAX's plain batch norm already sees
-            the global batch.
+        synchronized: take the statistics over all replicas of a `tf.distribute` strategy, where `synchronizes`.
         dtype: dtype or policy of the layer.
 
     Returns:
@@ -23,10 +21,26 @@ def batch_normalization(name: str, synchronized: bool, dtype: object = None) -> 
         >>> batch_normalization("norm", synchronized=False).momentum
         0.9
     """
-    synchronized = synchronized and keras.backend.backend() == "tensorflow"
     return keras.layers.BatchNormalization(
-        axis=-1, momentum=MOMENTUM, epsilon=EPSILON, synchronized=synchronized, name=name, dtype=dtype
+        axis=-1,
+        momentum=MOMENTUM,
+        epsilon=EPSILON,
+        synchronized=synchronizes(synchronized),
+        name=name,
+        dtype=dtype,
     )
+
+
+def synchronizes(wanted: bool) -> bool:
+    """Whether batch norms take the flag `synchronized`: under TensorFlow alone.
+
+    Keras refuses the flag elsewhere; JAX's plain batch norm already sees the global batch.
+
+    Example:
+        >>> synchronizes(False)
+        False
+    """
+    return wanted and keras.backend.backend() == "tensorflow"
 
 
 def at_least_float32(dtype: str) -> str:

@@ -46,9 +46,7 @@ class ResizeLike(keras.layers.Layer):
 
 def _interpolate(x: Any, size: Any, axis: int) -> Any:
     length = ops.shape(x)[axis]
-    centres = (ops.cast(ops.arange(size), x.dtype) + 0.5) * (
-        ops.cast(length, x.dtype) / ops.cast(size, x.dtype)
-    ) - 0.5
+    centres = (ops.cast(ops.arange(size), x.dtype) + 0.5) * (ops.cast(length, x.dtype) / ops.cast(size, x.dtype)) - 0.5
     below = ops.floor(centres)
     fraction = ops.reshape(centres - below, (-1, 1, 1) if axis == 1 else (-1, 1))
     below = ops.cast(below, "int32")

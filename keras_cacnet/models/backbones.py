@@ -6,6 +6,7 @@ import os
 
 import keras
 
+from keras_cacnet.layers.image_normalization import ImageNormalization
 from keras_cacnet.models.dilation import check_output_stride, rebuild
 from keras_cacnet.models.pretrained import IMAGENET_NORMALIZATION, UNIT_NORMALIZATION, read_weights
 from keras_cacnet.models.resnets import KERAS_CV, architecture, network
@@ -73,15 +74,10 @@ def backbone(
     return rebuild(resnet, output_stride, synchronized, "backbone", _normalization_layer(normalization))
 
 
-def _normalization_layer(name: str) -> keras.layers.Rescaling:
+def _normalization_layer(name: str) -> keras.layers.Layer:
     """The layer tells by its name what it does, since a weights file keeps the name but not the factors."""
     # Half precision would round the images before the first convolution sees them.
     dtype = None if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
     if name == UNIT_NORMALIZATION:
-        return keras.layers.Rescaling(1 / 255, name=name, dtype=dtype)
-    return keras.layers.Rescaling(
-        scale=[1 / (255 * deviation) for deviation in IMAGENET_STD],
-        offset=[-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)],
-        name=name,
-        dtype=dtype,
-    )
+        return ImageNormalization(mean=(0, 0, 0), std=(1, 1, 1), name=name, dtype=dtype)
+    return ImageNormalization(IMAGENET_MEAN, IMAGENET_STD, name=name, dtype=dtype)

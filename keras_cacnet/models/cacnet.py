@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_cacnet.layers.cac import checked_dilation_rates, checked_kernel_size
+from keras_cacnet.layers.normalization import synchronizes
 from keras_cacnet.layers.resize import ResizeLike
 from keras_cacnet.models.backbones import backbone as named_backbone
 from keras_cacnet.models.dilation import dilate
@@ -93,14 +94,13 @@ class CaCNet(keras.Model):
         # === Layers ===
         if isinstance(backbone, str):
             with _default_policy(policy):
-                network = named_backbone(backbone, weights, output_stride, synchronized)
+                network = named_backbone(backbone, weights, output_stride, synchronizes(synchronized))
         elif weights is not None:
             raise ValueError(
-                f"weights={weights!r} goes with a backbone given by name; load the weights of a model "
-                "before passing it"
+                f"weights={weights!r} goes with a backbone given by name; load the weights of a model before passing it"
             )
         else:
-            network = dilate(backbone, output_stride, synchronized)
+            network = dilate(backbone, output_stride, synchronizes(synchronized))
         channels = {level: tensor.shape[-1] for level, tensor in network.output.items()}
         decode = decoder(
             channels["P5"],
@@ -206,14 +206,10 @@ class CaCNet(keras.Model):
         if not self.num_heads:
             raise ValueError(f"{self.name} has num_heads=0: there is no weighting to look at")
         heads = [f"head_{index}" for index in range(1, self.num_heads + 1)]
-        before = keras.Model(
-            self.decoder.input, [self.decoder.get_layer(f"{head}_relu").output for head in heads]
-        )
+        before = keras.Model(self.decoder.input, [self.decoder.get_layer(f"{head}_relu").output for head in heads])
         features = before(self.backbone(ops.convert_to_tensor(images, dtype=self.input.dtype))["P5"])
         maps = {}
-        for head, x in zip(
-            heads, features if self.num_heads > 1 else ops.convert_to_tensor(features), strict=True
-        ):
+        for head, x in zip(heads, features if self.num_heads > 1 else ops.convert_to_tensor(features), strict=True):
             weights = self.decoder.get_layer(f"{head}_cac").weighting(x)
             maps[head] = {"X": x, "W": weights, "X*": x * weights}
         return maps
@@ -240,7 +236,7 @@ class CaCNet(keras.Model):
         config = dict(config)
         backbone = config.pop("backbone")
         if isinstance(backbone, Mapping):
-            if keras.backend.backend() != "tensorflow":
+            if not synchronizes(True):
                 backbone = _without_synchronization(backbone)
             backbone = keras.saving.deserialize_keras_object(backbone, custom_objects=custom_objects)
         dtype = keras.dtype_policies.deserialize(config.pop("dtype"))
@@ -289,8 +285,7 @@ def _without_synchronization(config: Any) -> Any:
     """The config with `synchronized` switched off: Keras refuses it outside TensorFlow."""
     if isinstance(config, Mapping):
         return {
-            key: False if key == "synchronized" else _without_synchronization(value)
-            for key, value in config.items()
+            key: False if key == "synchronized" else _without_synchronization(value) for key, value in config.items()
         }
     if isinstance(config, list | tuple):
         return [_without_synchronization(value) for value in config]

@@ -97,9 +97,7 @@ def cost_table(model: keras.Model, height: int, width: int) -> str:
         counted["auxiliary"],
     )
     own = _sum(counted["heads"], counted["pooling"], counted["classifier"])
-    own = Cost(
-        own.parameters - plain_classifier.parameters, own.multiply_adds - plain_classifier.multiply_adds
-    )
+    own = Cost(own.parameters - plain_classifier.parameters, own.multiply_adds - plain_classifier.multiply_adds)
     lines = [f"{'part':<24}{'parameters':>12}{'multiply-adds':>16}   ({height}x{width})"]
     lines += [_line(part, counted[part]) for part in PARTS]
     lines += [_line("network", _sum(*(counted[part] for part in PARTS)))]

@@ -104,11 +104,7 @@ def decoder(
         branches.append(reduced)
     if global_pooling:
         branches.append(GlobalPooling(head_channels, synchronized, name="pooling", dtype=dtype)(reduced))
-    x = (
-        keras.layers.Concatenate(name="concatenate", dtype=dtype)(branches)
-        if len(branches) > 1
-        else branches[0]
-    )
+    x = keras.layers.Concatenate(name="concatenate", dtype=dtype)(branches) if len(branches) > 1 else branches[0]
     return keras.Model(features, _classifier(x, num_classes, "classifier", dropout, dtype), name="decoder")
 
 

@@ -39,11 +39,9 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         for weight in self.model.variables:
             if not np.all(np.isfinite(keras.ops.convert_to_numpy(weight))):
-                raise NonFiniteTraining(
-                    f"{weight.path} is not finite after epoch {epoch + 1}; {_kept(self.folder)}"
-                )
+                raise NonFiniteTraining(f"{weight.path} is not finite after epoch {epoch + 1}; {_kept(self.folder)}")
         score = (logs or {}).get(self.monitor)
-        if score is not None and score > self.best or score is None and self.best == -math.inf:
+        if (score is not None and score > self.best) or (score is None and self.best == -math.inf):
             write_atomically(self.folder / "best.keras", self.model.save)
             self.best = -math.inf if score is None else float(score)
         write_atomically(self.folder / "last.keras", self.model.save)
@@ -68,8 +66,7 @@ class FiniteLoss(keras.callbacks.Callback):
         if not math.isfinite(loss):
             step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
             raise NonFiniteTraining(
-                f"the loss is {loss} at step {step}; {_kept(self.folder)}; "
-                "a smaller --learning-rate is the usual mend"
+                f"the loss is {loss} at step {step}; {_kept(self.folder)}; a smaller --learning-rate is the usual mend"
             )
 
 

@@ -37,9 +37,7 @@ class SegmentationCrossentropy(keras.losses.Loss):
         Section 4.1 of the CaC-Net paper; averaging over valid pixels follows PyTorch-Encoding.
     """
 
-    def __init__(
-        self, ignore_class: int = 255, name: str = "segmentation_crossentropy", **kwargs: Any
-    ) -> None:
+    def __init__(self, ignore_class: int = 255, name: str = "segmentation_crossentropy", **kwargs: Any) -> None:
         kwargs.setdefault("reduction", "sum")
         super().__init__(name=name, **kwargs)
         self.ignore_class = ignore_class

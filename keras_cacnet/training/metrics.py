@@ -13,9 +13,13 @@ class _ConfusionMetric(keras.metrics.Metric):
             raise ValueError(f"num_classes must be at least 1, got {num_classes!r}")
         self.num_classes = num_classes
         self.ignore_class = ignore_class
-        # Whole numbers stay exact: floats would lose single pixels beyond 2^24 of them.
+        # Whole numbers stay exact: floats would lose single pixels beyond 2^24 of them. JAX has no 64 bits by
+        # default, which bounds a cell to 2^31 pixels there.
         self.confusion = self.add_variable(
-            (num_classes, num_classes), initializer="zeros", dtype="int64", name="confusion"
+            (num_classes, num_classes),
+            initializer="zeros",
+            dtype="int32" if keras.backend.backend() == "jax" else "int64",
+            name="confusion",
         )
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -27,26 +31,20 @@ class _ConfusionMetric(keras.metrics.Metric):
             sample_weight: refused; pixels are left out by the void id.
         """
         if sample_weight is not None:
-            raise ValueError(
-                f"{self.name} takes no sample weights; mark pixels as {self.ignore_class} instead"
-            )
+            raise ValueError(f"{self.name} takes no sample weights; mark pixels as {self.ignore_class} instead")
         y_pred = ops.convert_to_tensor(y_pred)
         if len(y_pred.shape) != 4 or y_pred.shape[-1] != self.num_classes:
-            raise ValueError(
-                f"{self.name} takes logits (B, H, W, {self.num_classes}), got {tuple(y_pred.shape)}"
-            )
+            raise ValueError(f"{self.name} takes logits (B, H, W, {self.num_classes}), got {tuple(y_pred.shape)}")
         truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
         guess = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
         valid = truth != self.ignore_class
         cells = self.num_classes**2
         cell = ops.where(valid, truth * self.num_classes + guess, cells)
-        counts = ops.bincount(cell, minlength=cells + 1)[:cells]
-        self.confusion.assign_add(
-            ops.cast(ops.reshape(counts, (self.num_classes, self.num_classes)), self.confusion.dtype)
-        )
-
-    def reset_state(self) -> None:
-        self.confusion.assign(ops.zeros_like(self.confusion))
+        if keras.backend.backend() == "jax":  # whose bincount cannot be compiled
+            counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=cells + 1)[:cells]
+        else:
+            counts = ops.cast(ops.bincount(cell, minlength=cells + 1)[:cells], self.confusion.dtype)
+        self.confusion.assign_add(ops.reshape(counts, (self.num_classes, self.num_classes)))
 
     def get_config(self) -> dict[str, Any]:
         return {"num_classes": self.num_classes, "ignore_class": self.ignore_class, "name": self.name}
@@ -84,9 +82,7 @@ class MeanIoU(_ConfusionMetric):
         Section 4.1 of the CaC-Net paper, "Evaluation Metrics".
     """
 
-    def __init__(
-        self, num_classes: int, ignore_class: int = 255, name: str = "mean_iou", dtype: Any = None
-    ) -> None:
+    def __init__(self, num_classes: int, ignore_class: int = 255, name: str = "mean_iou", dtype: Any = None) -> None:
         super().__init__(num_classes, ignore_class, name, dtype)
 
     def result(self) -> Any:

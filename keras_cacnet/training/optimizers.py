@@ -110,9 +110,5 @@ def poly(learning_rate: float, total_steps: int, power: float = 0.9) -> Any:
         Section 4.1 of the CaC-Net paper, "Training Setting".
     """
     if total_steps < 1 or not learning_rate > 0:
-        raise ValueError(
-            f"poly needs learning_rate > 0 and total_steps >= 1, got {learning_rate}, {total_steps}"
-        )
-    return keras.optimizers.schedules.PolynomialDecay(
-        learning_rate, total_steps, end_learning_rate=0.0, power=power
-    )
+        raise ValueError(f"poly needs learning_rate > 0 and total_steps >= 1, got {learning_rate}, {total_steps}")
+    return keras.optimizers.schedules.PolynomialDecay(learning_rate, total_steps, end_learning_rate=0.0, power=power)

@@ -75,17 +75,15 @@ class Recipe:
     def network_arguments(self) -> dict[str, Any]:
         """The arguments of `CaCNet` in this recipe, but for the number of classes."""
         names = (
-            "backbone weights output_stride head_channels num_heads dilation_rates global_pooling "
-            "auxiliary_weight dropout"
-        ).split()
+            *("backbone", "weights", "output_stride", "head_channels", "num_heads", "dilation_rates"),
+            *("global_pooling", "auxiliary_weight", "dropout"),
+        )
         sizes = self.kernel_sizes if len(self.kernel_sizes) == self.num_heads else self.kernel_sizes[0]
         return {**{name: getattr(self, name) for name in names}, "kernel_sizes": sizes}
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as values that JSON can hold."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Recipe":
@@ -96,9 +94,8 @@ class Recipe:
         """
         known = {entry.name for entry in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ValueError(
-                f"a recipe has no {', '.join(unknown)}; its fields are {', '.join(sorted(known))}"
-            )
-        return cls(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        )
+            raise ValueError(f"a recipe has no {', '.join(unknown)}; its fields are {', '.join(sorted(known))}")
+        settings: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**settings)

@@ -26,13 +26,9 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_dir():
-            raise FileNotFoundError(
-                f"{self.path} is not a folder: give the --output folder of `keras-cacnet train`"
-            )
+            raise FileNotFoundError(f"{self.path} is not a folder: give the --output folder of `keras-cacnet train`")
         if not (self.path / "config.json").is_file():
-            raise FileNotFoundError(
-                f"{self.path} has no config.json: give the --output folder of `keras-cacnet train`"
-            )
+            raise FileNotFoundError(f"{self.path} has no config.json: give the --output folder of `keras-cacnet train`")
 
     @property
     def config(self) -> dict[str, Any]:

@@ -89,9 +89,7 @@ def train(
         scale_range=(recipe.scale_min, recipe.scale_max),
         flip=recipe.flip,
     )
-    validation = (
-        evaluation_batches(dataset.source("val"), dataset.classes) if "val" in dataset.splits else None
-    )
+    validation = evaluation_batches(dataset.source("val"), dataset.classes) if "val" in dataset.splits else None
     model.fit(
         batches,
         initial_epoch=epoch,
@@ -143,9 +141,7 @@ def _resumed(
     run = Run(output)
     before, now = run.recipe.to_json(), recipe.to_json()
     if before != now:
-        changed = ", ".join(
-            f"{key} {before[key]!r} -> {now[key]!r}" for key in now if before.get(key) != now[key]
-        )
+        changed = ", ".join(f"{key} {before[key]!r} -> {now[key]!r}" for key in now if before.get(key) != now[key])
         raise ValueError(f"{output} was started with another recipe: {changed}; resume it with its own")
     if run.classes != dataset.classes:
         raise ValueError(f"{output} was started with other classes than {dataset.name} has")

@@ -16,7 +16,7 @@ from keras_cacnet import CaCLayer
 def reference_kernels(x, query, key, gamma, beta, mean, variance, epsilon=1e-5):
     """Eq. 1, divided by the number of positions, and inference batch norm; plain loops in float64."""
     batch, height, width, channels = x.shape
-    s = int(round(query.shape[-1] ** 0.5))
+    s = round(query.shape[-1] ** 0.5)
     kernels = np.zeros((batch, s * s, channels))
     for b in range(batch):
         for i, j in itertools.product(range(height), range(width)):
@@ -70,7 +70,7 @@ def features(*shape, seed=1):
 SHAPES = [(2, 7, 5, 3), (1, 1, 1, 4), (3, 1, 6, 2), (1, 9, 2, 1)]
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-10), ("float32", 1e-5)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 7])
 @pytest.mark.parametrize("rates", [(1,), (1, 2, 3), (2, 5)])
 def test_equals_the_equations(dtype, tolerance, kernel_size, rates):
@@ -158,7 +158,7 @@ def test_weights_lie_between_zero_and_the_number_of_rates():
     assert weights.max() > 2
 
 
-@pytest.mark.parametrize("kernel_size, channels", [(3, 8), (5, 3)])
+@pytest.mark.parametrize(("kernel_size", "channels"), [(3, 8), (5, 3)])
 def test_number_of_parameters(kernel_size, channels):
     layer = random_layer(channels, kernel_size=kernel_size)
     trainable = sum(int(np.prod(weight.shape)) for weight in layer.trainable_variables)
@@ -175,7 +175,7 @@ def test_half_precision_accumulates_in_float32(policy):
     wide.build(x.shape)
     wide.set_weights([np.asarray(weight, "float64") for weight in layer.get_weights()])
     exact = np.asarray(wide(tf.cast(x, tf.float64)))
-    unit = float(np.finfo("float16").eps) if "float16" == layer.compute_dtype else 2.0**-7
+    unit = float(np.finfo("float16").eps) if layer.compute_dtype == "float16" else 2.0**-7
     # Two roundings to half precision remain: W, and the product of X and W.
     assert np.all(np.abs(tf.cast(layer(x), tf.float64) - exact) <= 1.1 * unit * np.abs(exact) + 1e-6)
     assert layer(x).dtype == layer.compute_dtype
@@ -219,7 +219,7 @@ print("backend", sys.modules["keras"].backend.backend(), "tensorflow" in sys.mod
 
 
 @pytest.mark.parametrize(
-    "setting, dtype, tolerance",
+    ("setting", "dtype", "tolerance"),
     [
         ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "float32", 1e-5),
         ({"TF_ENABLE_ONEDNN_OPTS": "1"}, "float32", 1e-5),
@@ -232,16 +232,14 @@ def test_another_process_gives_the_same(tmp_path, setting, dtype, tolerance):
     weights = {f"weight_{i}": value for i, value in enumerate(layer.get_weights())}
     np.savez(tmp_path / "case.npz", x=x, y=layer(x), **weights)
     command = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "case.npz"), dtype, str(tolerance)]
-    result = subprocess.run(
-        command, env={**os.environ, **setting}, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(command, env={**os.environ, **setting}, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     backend = setting.get("KERAS_BACKEND", "tensorflow")
     assert f"backend {backend} {backend == 'tensorflow'}" in result.stdout
 
 
 @pytest.mark.parametrize(
-    "make, told",
+    ("make", "told"),
     [
         (lambda: CaCLayer(kernel_size=4), "4"),
         (lambda: CaCLayer(kernel_size=9), "9"),

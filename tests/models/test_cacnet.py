@@ -1,0 +1,290 @@
+"""CaCNet: shapes, assembly against its parts, the auxiliary loss, saving, bad input."""
+
+import itertools
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_cacnet as kc
+
+SMALL = {"backbone": "resnet14_narrow", "head_channels": 8}
+
+
+def small(**settings):
+    keras.utils.set_random_seed(1)
+    return kc.CaCNet(4, **{**SMALL, **settings})
+
+
+def randomise_statistics(model, seed=0):
+    rng = np.random.default_rng(seed)
+    for weight in model.non_trainable_variables:
+        if weight.path.endswith(("moving_mean", "moving_variance")):
+            low = 0.5 if weight.path.endswith("variance") else -0.5
+            weight.assign(rng.uniform(low, low + 1, weight.shape))
+
+
+def images(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3)).astype("uint8")
+
+
+@pytest.fixture(scope="module")
+def model():
+    network = small()
+    randomise_statistics(network)
+    return network
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (1, 1), (7, 64), (40, 8)])
+def test_logits_have_the_size_of_the_image(model, size):
+    logits = model(images(2, *size))
+    assert logits.shape == (2, *size, 4)
+    assert logits.dtype == tf.float32
+    assert np.all(np.isfinite(logits))
+    assert np.any(logits != 0)
+    assert np.array_equal(logits, model(images(2, *size).astype("float32")))
+
+
+def test_one_traced_function_takes_every_size_and_batch(model):
+    function = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
+    for shape in [(1, 32, 32), (3, 33, 47), (2, 16, 72)]:
+        x = images(*shape).astype("float32")
+        # The same arithmetic in another order of float32 sums.
+        assert np.allclose(function(x), model(x), rtol=1e-5, atol=1e-5)
+    assert function.experimental_get_tracing_count() == 1
+
+
+def test_the_network_is_what_the_design_says(model):
+    """Assembled anew from the trained sub-layers: the order of the parts and nothing else."""
+    x = images(2, 40, 56).astype("float32")
+    part = {layer.name: layer for layer in model.decoder.layers}
+    features = model.backbone(x)["P5"]
+    assert features.shape == (2, 5, 7, 1024)
+    reduced = tf.nn.relu(part["reduction_norm"](part["reduction_conv"](features)))
+    heads = [part[f"head_{i}_cac"](tf.nn.relu(part[f"head_{i}_norm"](part[f"head_{i}_conv"](reduced)))) for i in (1, 2)]
+    pooled = tf.reduce_mean(reduced, axis=(1, 2), keepdims=True)
+    pooled = tf.nn.relu(part["pooling"].norm(part["pooling"].conv(pooled)))
+    joined = tf.concat([*heads, tf.tile(pooled, (1, 5, 7, 1))], axis=-1)
+    logits = tf.image.resize(part["classifier"](joined), (40, 56))
+    assert np.allclose(model(x), logits, rtol=1e-5, atol=1e-5)
+
+
+def test_float64_logits_and_their_interpolation():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        network = small()
+        assert network(images(1, 24, 40)).dtype == tf.float64
+    finally:
+        keras.config.set_dtype_policy(before)
+    resize = kc.layers.resize.ResizeLike(dtype="float64")
+    for low, high in [((3, 4), (24, 31)), ((1, 1), (5, 3)), ((5, 6), (2, 3))]:
+        x = np.random.default_rng(0).normal(size=(2, *low, 3))
+        exact = resize([x, np.zeros((2, *high, 1))])
+        # tf.image.resize computes in float32.
+        assert np.allclose(exact, tf.image.resize(x, high), rtol=1e-5, atol=1e-5)
+        assert exact.dtype == tf.float64
+    ramp = np.arange(4.0)[None, :, None, None]
+    between = resize([ramp, np.zeros((1, 8, 1, 1))])[0, :, 0, 0]
+    assert np.array_equal(between, [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_gives_float32_logits_and_survives_saving(tmp_path, policy):
+    network = small(dtype=policy)
+    assert network.backbone.get_layer("conv1_conv").compute_dtype == policy.removeprefix("mixed_")
+    assert network.decoder.get_layer("classifier").compute_dtype == "float32"
+    logits = network(images(1, 24, 40))
+    assert logits.dtype == tf.float32
+    network.save(tmp_path / "half.keras")
+    restored = keras.models.load_model(tmp_path / "half.keras")
+    assert restored.decoder.get_layer("head_1_conv").compute_dtype == policy.removeprefix("mixed_")
+    assert np.array_equal(restored(images(1, 24, 40)), logits)
+
+
+@pytest.mark.parametrize(
+    ("settings", "branches"),
+    [
+        ({"num_heads": 0, "global_pooling": False}, 8),
+        ({"num_heads": 0}, 16),
+        ({"num_heads": 1, "global_pooling": False}, 8),
+        ({"kernel_sizes": (3, 5)}, 24),
+        ({"num_heads": 3, "kernel_sizes": [1, 3, 7], "dilation_rates": (1, 4)}, 32),
+        ({"auxiliary_weight": 0.0}, 24),
+        ({"output_stride": 16}, 24),
+    ],
+)
+def test_every_setting_reaches_the_graph_and_the_saved_file(tmp_path, settings, branches):
+    network = small(**settings)
+    x = images(1, 32, 48)
+    assert network.decoder.get_layer("classifier").kernel.shape == (1, 1, branches, 4)
+    sizes = [layer.kernel_size for layer in network.decoder.layers if isinstance(layer, kc.CaCLayer)]
+    expected = settings.get("kernel_sizes", (3,) * settings.get("num_heads", 2))
+    assert sizes == list(expected)
+    assert (network.auxiliary is None) == (settings.get("auxiliary_weight") == 0)
+    network.save(tmp_path / "network.keras")
+    restored = keras.models.load_model(tmp_path / "network.keras")
+    assert np.array_equal(restored(x), network(x))
+    assert restored.get_config() == network.get_config()
+
+
+def test_a_saved_model_loads_without_keras_cv_under_jax(tmp_path, model):
+    network = small(synchronized=True)
+    randomise_statistics(network)
+    network.save(tmp_path / "network.keras")
+    x = images(2, 40, 24)
+    np.savez(tmp_path / "case.npz", x=x, y=network(x))
+    code = """
+import sys
+for absent in ("tensorflow", "keras_cv", "keras_hub", "tensorflow_datasets"):
+    sys.modules[absent] = None
+import keras, numpy as np, keras_cacnet
+folder = sys.argv[1]
+case = np.load(folder + "/case.npz")
+model = keras.models.load_model(folder + "/network.keras")
+error = np.abs(np.asarray(model(case["x"])) - case["y"]).max() / np.abs(case["y"]).max()
+print(keras.backend.backend(), error)
+assert error < 1e-5
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("jax")
+
+
+def test_auxiliary_loss_acts_in_training_alone():
+    x, y = images(2, 32, 32).astype("float32"), np.random.default_rng(0).integers(0, 4, (2, 32, 32))
+    y[:, :5] = 255
+    losses = {}
+    for weight in (0.0, 0.2, 1.0):
+        network = small(auxiliary_weight=weight, dropout=0.0)
+        network.compile(keras.optimizers.SGD(0.0), kc.losses.SegmentationCrossentropy())
+        losses[weight] = network.train_on_batch(x, y)
+        assert network.test_on_batch(x, y) == pytest.approx(
+            float(kc.losses.SegmentationCrossentropy()(y, network(x))), rel=1e-6
+        )
+    assert losses[1.0] - losses[0.0] == pytest.approx(5 * (losses[0.2] - losses[0.0]), rel=1e-4)
+    features = network.backbone(x, training=True)["P4"]
+    auxiliary = tf.image.resize(network.auxiliary(features, training=True), (32, 32))
+    expected = float(kc.losses.SegmentationCrossentropy()(y, auxiliary))
+    # Two passes over the same batch in float32.
+    assert losses[1.0] - losses[0.0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_fit_trains_every_weight_and_predict_sees_one_output():
+    network = small()
+    x, y = images(4, 32, 32).astype("float32"), np.random.default_rng(0).integers(0, 4, (4, 32, 32))
+    before = [np.array(weight) for weight in network.trainable_variables]
+    network.compile(kc.optimizers.SGD(0.1), kc.losses.SegmentationCrossentropy(), metrics=[kc.metrics.MeanIoU(4)])
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(2)
+    history = network.fit(data, epochs=2, verbose=0, shuffle=False, validation_data=data).history
+    assert set(history) == {"loss", "mean_iou", "val_loss", "val_mean_iou"}
+    for old, weight in zip(before, network.trainable_variables, strict=True):
+        assert not np.array_equal(old, weight), weight.path
+    assert network.predict(x, verbose=0).shape == (4, 32, 32, 4)
+    assert network(x, training=True).shape == (4, 32, 32, 4)
+
+
+def test_fit_works_under_jax_with_the_auxiliary_loss():
+    code = """
+import keras, numpy as np, keras_cacnet as kc
+keras.utils.set_random_seed(1)
+model = kc.CaCNet(4, backbone="resnet14_narrow", head_channels=8, synchronized=True)
+model.compile(kc.optimizers.SGD(0.05), kc.losses.SegmentationCrossentropy(), metrics=[kc.metrics.MeanIoU(4)])
+x = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+y = np.random.default_rng(0).integers(0, 4, (2, 32, 32))
+losses = model.fit(x, y, epochs=6, batch_size=2, verbose=0).history["loss"]
+assert losses[-1] < losses[0], losses
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_compute_loss_refuses_what_it_cannot_weigh():
+    network = small()
+    x, y = images(1, 32, 32).astype("float32"), np.zeros((1, 32, 32))
+    network.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="one loss object, got loss='sparse_categorical_crossentropy'"):
+        network.train_on_batch(x, y)
+    network.compile("sgd", kc.losses.SegmentationCrossentropy())
+    network(x, training=True)
+    with pytest.raises(RuntimeError, match="auxiliary logits of this batch are missing"):
+        network.compute_loss(x, y, network(x), training=True)
+
+
+def test_weighting_maps_are_those_of_the_forward_pass(model):
+    x = images(1, 24, 32).astype("float32")
+    maps = model.weighting_maps(x)
+    assert list(maps) == ["head_1", "head_2"]
+    part = {layer.name: layer for layer in model.decoder.layers}
+    pooled = part["pooling"](
+        part["reduction_relu"](part["reduction_norm"](part["reduction_conv"](model.backbone(x)["P5"])))
+    )
+    joined = tf.concat([maps["head_1"]["X*"], maps["head_2"]["X*"], pooled], axis=-1)
+    assert np.allclose(tf.image.resize(part["classifier"](joined), (24, 32)), model(x), rtol=1e-5, atol=1e-5)
+    for head in maps.values():
+        assert np.array_equal(head["X"] * head["W"], head["X*"])
+    one = small(num_heads=1)
+    assert list(one.weighting_maps(x)) == ["head_1"]
+    with pytest.raises(ValueError, match="num_heads=0"):
+        small(num_heads=0).weighting_maps(x)
+
+
+def test_a_model_as_backbone_keeps_its_weights_and_is_not_shared():
+    given = kc.models.backbone("resnet14_narrow", output_stride=32)
+    network = small(backbone=given)
+    x = images(1, 64, 64).astype("float32")
+    assert np.allclose(network.backbone(x)["P5"][:, ::4, ::4], given(x)["P5"], rtol=1e-4, atol=1e-4)
+    names = {id(weight) for weight in network.variables}
+    assert not names & {id(weight) for weight in given.variables}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"num_heads": -1}, "num_heads must be at least 0, got -1"),
+        ({"head_channels": 0}, "head_channels must be at least 1, got 0"),
+        ({"dropout": 1.0}, "dropout must be in"),
+        ({"auxiliary_weight": -0.1}, "auxiliary_weight must be at least 0, got -0.1"),
+        ({"kernel_sizes": (3, 5, 7)}, "3 sizes for num_heads=2"),
+        ({"kernel_sizes": (3, 4)}, "got 4"),
+        ({"dilation_rates": ()}, "at least one rate"),
+        ({"output_stride": 4}, "4"),
+        ({"backbone": "resnet51"}, "resnet51"),
+        ({"backbone": keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 1)])}, "P4"),
+    ],
+)
+def test_bad_settings_are_named(settings, told):
+    with pytest.raises(ValueError, match=told):
+        small(**settings)
+
+
+def test_no_classes_are_refused():
+    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+        kc.CaCNet(0, **SMALL)
+
+
+def test_head_names_never_match_the_backbone():
+    import re
+
+    network = small()
+    in_backbone = [weight.path for weight in network.backbone.variables]
+    elsewhere = [weight.path for weight in itertools.chain(network.decoder.variables, network.auxiliary.variables)]
+    pattern = kc.models.heads.HEAD_LAYERS
+    assert not [path for path in in_backbone if re.search(pattern, path)]
+    assert not [path for path in elsewhere if not re.search(pattern, path) and "seed" not in path]

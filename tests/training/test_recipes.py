@@ -1,0 +1,46 @@
+"""Recipes: the paper's defaults, checks, and the way through JSON."""
+
+import json
+
+import pytest
+
+from keras_cacnet.training.recipes import Recipe
+
+
+def test_defaults_are_the_papers():
+    recipe = Recipe()
+    assert (recipe.learning_rate, recipe.batch_size, recipe.crop_size, recipe.epochs) == (0.001, 16, 512, 120)
+    assert (recipe.momentum, recipe.weight_decay, recipe.poly_power) == (0.9, 1e-4, 0.9)
+    assert (recipe.scale_min, recipe.scale_max, recipe.flip) == (0.5, 2.0, True)
+    assert (recipe.num_heads, recipe.kernel_sizes, recipe.dilation_rates) == (2, (3,), (1, 2, 3))
+
+
+def test_json_brings_back_the_same_recipe():
+    recipe = Recipe(kernel_sizes=(3, 5), seed=7)
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    assert recipe.network_arguments()["kernel_sizes"] == (3, 5)
+    with pytest.raises(ValueError, match=r"no crop; its fields are .*crop_size"):
+        Recipe.from_json({"crop": 3})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("crop_size", 0),
+        ("batch_size", 0),
+        ("epochs", -1),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("dropout", 1.0),
+        ("momentum", -0.1),
+        ("scale_max", 0.4),
+        ("output_stride", 12),
+        ("kernel_sizes", (3, 3, 3)),
+        ("seed", -1),
+        ("batch_size", 1),
+    ],
+)
+def test_values_outside_their_range_are_named(field, value):
+    with pytest.raises(ValueError, match=field):
+        Recipe(**{field: value})

@@ -116,7 +116,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from keras_cacnet.evaluation.prediction import predict_files
+    from keras_cacnet.evaluation import predict_files
     from keras_cacnet.training.run import Run
 
     run = Run(options.run)

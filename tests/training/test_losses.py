@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from keras_cacnet.training.losses import SegmentationCrossentropy
 
 

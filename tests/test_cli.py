@@ -1,0 +1,157 @@
+"""The command line, from check to export, as a person types it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_cacnet.cli import main
+
+TRAIN = (
+    "--backbone resnet14_narrow --head-channels 8 --crop-size 32 --batch-size 2 --epochs 1 --learning-rate 0.01 "
+    "--verbose 0"
+).split()
+
+
+def folder(root):
+    rng = np.random.default_rng(0)
+    root.mkdir(parents=True)
+    (root / "classes.txt").write_text("0 sky 90 160 220\n1 sea 20 60 140\n2 Void 0 0 0\n")
+    for split, count in (("train", 4), ("val", 2)):
+        for kind in ("images", "labels"):
+            (root / kind / split).mkdir(parents=True)
+        for index in range(count):
+            mask = np.zeros((40, 44), "uint8")
+            mask[20:] = 1
+            image = np.where(mask[..., None] == 1, (20, 60, 140), (90, 160, 220)) + rng.integers(0, 9, (40, 44, 3))
+            Image.fromarray(image.astype("uint8")).save(root / "images" / split / f"{index}.png")
+            Image.fromarray(mask).save(root / "labels" / split / f"{index}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    root = tmp_path_factory.mktemp("cli")
+    data = folder(root / "coast")
+    assert main(["train", "--data", str(data), "--output", str(root / "run"), *TRAIN]) == 0
+    return root
+
+
+def test_check_exits_by_what_it_finds(workplace, tmp_path, capsys):
+    assert main(["check", "--data", str(workplace / "coast")]) == 0
+    assert "sky" in capsys.readouterr().out
+    bad = tmp_path / "bad"
+    shutil.copytree(workplace / "coast", bad)
+    Image.fromarray(np.full((40, 44), 77, "uint8")).save(bad / "labels" / "train" / "3.png")
+    assert main(["check", "--data", str(bad)]) == 1
+    out = capsys.readouterr().out
+    assert "3.png" in out
+    assert "77" in out
+
+
+def test_evaluate_writes_what_it_prints(workplace, capsys):
+    words = ["evaluate", str(workplace / "run"), "--data", str(workplace / "coast"), "--split", "val"]
+    assert main(words) == 0
+    report = json.loads((workplace / "run" / "evaluation_val.json").read_text())
+    assert report["split"] == "val"
+    assert "sea" in capsys.readouterr().out
+    assert main([*words, "--absent", "zero", "--json", str(workplace / "zero.json")]) == 0
+    assert (workplace / "zero.json").exists()
+    assert main([*words[:-1], "dev"]) == 2
+    assert "dev" in capsys.readouterr().err
+
+
+def test_predict_goes_on_past_what_is_no_image(workplace, capsys):
+    broken = workplace / "broken.jpg"
+    broken.write_text("no image")
+    good = workplace / "coast" / "images" / "val" / "0.png"
+    output = workplace / "pictures"
+    words = ["predict", str(workplace / "run"), str(broken), str(good), "--output", str(output), "--weighting"]
+    assert main(words) == 1
+    assert "broken.jpg" in capsys.readouterr().err
+    ids = Image.open(output / "0_ids.png")
+    assert ids.mode == "P"
+    assert ids.size == (44, 40)
+    assert {path.name for path in output.iterdir()} == {"0_ids.png", "0_overlay.png", "0_weighting.png"}
+
+
+def test_export_serves(workplace):
+    import tensorflow as tf
+
+    output = workplace / "cacnet" / "1"
+    assert main(["export", str(workplace / "run"), "--output", str(output)]) == 0
+    loaded = tf.saved_model.load(output)
+    result = loaded.signatures["serving_default"](images=tf.zeros((2, 17, 23, 3), tf.uint8))
+    assert result["class_ids"].shape == (2, 17, 23)
+    assert main(["export", str(workplace / "run"), "--output", str(output)]) == 2
+    assert main(["export", str(workplace / "run"), "--output", str(output), "--overwrite"]) == 0
+
+
+def test_resume_takes_data_and_recipe_from_the_run(workplace, capsys):
+    assert main(["train", "--output", str(workplace / "run"), "--resume", "--verbose", "0"]) == 0
+    assert main(["train", "--output", str(workplace / "run"), "--resume", "--seed", "5", "--verbose", "0"]) == 2
+    assert "seed 0 -> 5" in capsys.readouterr().err
+
+
+def test_evaluate_refuses_other_classes(workplace, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(workplace / "coast", other)
+    (other / "classes.txt").write_text("0 hill 90 160 220\n1 lake 20 60 140\n2 Void 0 0 0\n")
+    assert main(["evaluate", str(workplace / "run"), "--data", str(other)]) == 2
+    assert "trained on the classes sky, sea" in capsys.readouterr().err
+
+
+def test_training_on_a_bad_mask_says_which(workplace, tmp_path, capsys):
+    bad = tmp_path / "bad"
+    shutil.copytree(workplace / "coast", bad)
+    Image.fromarray(np.full((40, 44), 77, "uint8")).save(bad / "labels" / "train" / "3.png")
+    assert main(["train", "--data", str(bad), "--output", str(tmp_path / "run"), *TRAIN]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert "3.png" in error
+    assert "77" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["train", "--output", "x"], "--data is missing"),
+        (["train", "--data", "/nowhere", "--output", "x"], "/nowhere"),
+        (["evaluate", "/nowhere", "--data", "scenes"], "/nowhere"),
+        (["predict", "/nowhere", "a.jpg", "--output", "x"], "/nowhere"),
+        (["export", "/nowhere", "--output", "x"], "/nowhere"),
+        (["summary", "--backbone", "resnet51"], "resnet51"),
+        (["train", "--data", "scenes", "--output", "x", "--epochs", "0"], "epochs must be at least 1, got 0"),
+    ],
+)
+def test_bad_words_give_one_line_and_status_2(words, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert told in error
+
+
+def test_the_installed_command():
+    command = Path(sys.executable).with_name("keras-cacnet")
+    result = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
+    for name in ("check", "train", "evaluate", "predict", "export", "summary"):
+        assert name in result.stdout
+
+
+def test_summary_prints_the_papers_costs(capsys):
+    assert main(["summary", "--backbone", "resnet101", "--size", "512"]) == 0
+    out = capsys.readouterr().out
+    baseline = next(line for line in out.splitlines() if line.startswith("FCN baseline"))
+    own = next(line for line in out.splitlines() if line.startswith("CaC-Net's own"))
+    # Table 7 as the design derives it: 56.4M / 225.4G and 5.58M / 21.92G.
+    for line, parameters, multiply_adds in ((baseline, 56.4, 225.4), (own, 5.58, 21.92)):
+        counted = [float(word[:-1]) for word in line.split() if word[-1] in "MG" and word[0].isdigit()]
+        assert counted == [pytest.approx(parameters, rel=0.01), pytest.approx(multiply_adds, rel=0.01)]

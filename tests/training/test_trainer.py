@@ -1,0 +1,164 @@
+"""A whole training run: its folder, resuming after a break, and everything that has to stop it."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_cacnet.datasets import open_dataset
+from keras_cacnet.pipeline.batches import evaluation_batches, reading_error
+from keras_cacnet.training import trainer
+from keras_cacnet.training.checkpoints import Checkpoints, NonFiniteTraining
+from keras_cacnet.training.recipes import Recipe
+from keras_cacnet.training.run import Run
+
+RECIPE = Recipe(
+    backbone="resnet14_narrow", head_channels=8, crop_size=32, batch_size=2, epochs=3, learning_rate=0.01, seed=3
+)
+
+
+def write_folder(root, train=5, val=2):
+    rng = np.random.default_rng(0)
+    root.mkdir()
+    (root / "classes.txt").write_text("0 sky 90 160 220\n1 sea 20 60 140\n2 Void 0 0 0\n")
+    for split, count in (("train", train), ("val", val)):
+        for kind in ("images", "labels"):
+            (root / kind / split).mkdir(parents=True)
+        for index in range(count):
+            mask = np.zeros((40, 36 + index), "uint8")
+            mask[20:] = 1
+            mask[19] = 2
+            image = np.where(mask[..., None] == 1, (20, 60, 140), (90, 160, 220)) + rng.integers(0, 9, (*mask.shape, 3))
+            Image.fromarray(image.astype("uint8")).save(root / "images" / split / f"{index}.png")
+            Image.fromarray(mask).save(root / "labels" / split / f"{index}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("data") / "coast")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "whole"
+    trainer.train(RECIPE, open_dataset(data), output, verbose=0)
+    return output
+
+
+def weights(output, which="last"):
+    return Run(output).load_model(which).get_weights()
+
+
+def rows(output):
+    with (output / "log.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_folder_of_a_run(undisturbed, data):
+    run = Run(undisturbed)
+    assert run.recipe == RECIPE
+    assert run.classes.names == ("sky", "sea")
+    config = json.loads((undisturbed / "config.json").read_text())
+    assert config["versions"]["keras"] == keras.__version__
+    assert config["images"] == {"train": 5, "val": 2}
+    assert config["steps_per_epoch"] == 2
+    assert Image.open(undisturbed / "curve.png").size[0] > 300
+    assert list((undisturbed / "tensorboard").rglob("events*"))
+    log = rows(undisturbed)
+    assert [row["epoch"] for row in log] == ["0", "1", "2"]
+    scores = [float(row["val_mean_iou"]) for row in log]
+    model = run.load_model("best", compile=True)
+    dataset = open_dataset(data)
+    again = model.evaluate(evaluation_batches(dataset.source("val"), dataset.classes), verbose=0, return_dict=True)
+    # The log prints what the epoch computed with the same weights.
+    assert again["mean_iou"] == pytest.approx(max(scores), abs=1e-6)
+    assert int(run.load_model("last", compile=True).optimizer.iterations) == 6
+
+
+def test_resuming_after_a_break_equals_never_breaking(undisturbed, data, tmp_path, monkeypatch):
+    output = tmp_path / "broken"
+
+    def broken(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        Checkpoints.on_epoch_end(self, epoch, logs)
+
+    monkeypatch.setattr(trainer, "Checkpoints", type("Broken", (Checkpoints,), {"on_epoch_end": broken}))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(RECIPE, open_dataset(data), output, verbose=0)
+    assert [row["epoch"] for row in rows(output)] == ["0", "1"]
+    monkeypatch.undo()
+    trainer.train(RECIPE, open_dataset(data), output, resume=True, verbose=0)
+    for which in ("last", "best"):
+        for ours, theirs in zip(weights(output, which), weights(undisturbed, which), strict=True):
+            assert np.array_equal(ours, theirs)
+    assert rows(output) == rows(undisturbed)
+    finished = (output / "last.keras").read_bytes()
+    trainer.train(RECIPE, open_dataset(data), output, resume=True, verbose=0)
+    assert (output / "last.keras").read_bytes() == finished
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path):
+    recipe = Recipe(**{**RECIPE.to_json(), "learning_rate": 1e30, "kernel_sizes": (3,), "dilation_rates": (1,)})
+    with pytest.raises(NonFiniteTraining, match="the loss is .* at step [2-6]"):
+        trainer.train(recipe, open_dataset(data), tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run" / "last.keras").exists()
+
+
+def test_an_unknown_id_stops_the_run_and_names_the_file(tmp_path):
+    root = write_folder(tmp_path / "coast")
+    Image.fromarray(np.full((40, 38), 9, "uint8")).save(root / "labels" / "train" / "2.png")
+    with pytest.raises(Exception, match=r"2\.png") as caught:
+        trainer.train(RECIPE, open_dataset(root), tmp_path / "run", verbose=0)
+    assert "9" in (reading_error(caught.value) or str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"seed": 4}, "another recipe: seed 3 -> 4"),
+        ({"epochs": 9}, "another recipe: epochs 3 -> 9"),
+    ],
+)
+def test_resuming_another_recipe_is_refused(undisturbed, data, change, told):
+    recipe = Recipe.from_json({**RECIPE.to_json(), **change})
+    with pytest.raises(ValueError, match=told):
+        trainer.train(recipe, open_dataset(data), undisturbed, resume=True, verbose=0)
+
+
+def test_resuming_other_data_is_refused(undisturbed, tmp_path):
+    more = open_dataset(write_folder(tmp_path / "more", train=9))
+    with pytest.raises(ValueError, match="2 steps an epoch, the data now gives 4"):
+        trainer.train(RECIPE, more, undisturbed, resume=True, verbose=0)
+    (tmp_path / "more" / "classes.txt").write_text("0 hill 90 160 220\n1 lake 20 60 140\n2 Void 0 0 0\n")
+    with pytest.raises(ValueError, match="other classes"):
+        trainer.train(RECIPE, open_dataset(tmp_path / "more"), undisturbed, resume=True, verbose=0)
+
+
+def test_a_folder_that_holds_something_is_not_overwritten(undisturbed, data):
+    before = (undisturbed / "last.keras").read_bytes()
+    with pytest.raises(ValueError, match="holds something already.*--resume"):
+        trainer.train(RECIPE, open_dataset(data), undisturbed, verbose=0)
+    assert (undisturbed / "last.keras").read_bytes() == before
+
+
+def test_what_is_no_run_is_named(tmp_path, undisturbed):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
+        Run(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"has no config\.json"):
+        Run(tmp_path)
+    with pytest.raises(ValueError, match="'best' or 'last', got 'first'"):
+        Run(undisturbed).load_model("first")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("config.json", "classes.json"):
+        (copy / name).write_bytes((undisturbed / name).read_bytes())
+    with pytest.raises(FileNotFoundError, match="has not finished its first epoch"):
+        Run(copy).load_model()
+    (copy / "best.keras").write_bytes((undisturbed / "best.keras").read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"best\.keras cannot be loaded, it may be damaged"):
+        Run(copy).load_model()

@@ -1,0 +1,170 @@
+"""Predicting image files: an id PNG, an overlay and, where wanted, the weighting of every image."""
+
+import glob
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from PIL import Image
+
+from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.reading import read_image
+from keras_cacnet.evaluation.inference import require_class_count, require_tensorflow, segmentation_logits
+from keras_cacnet.evaluation.prediction import predict_ids
+from keras_cacnet.training.files import write_atomically
+from keras_cacnet.visualization import choose_channels, overlay, save_ids, weighting_figure
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""What counts as an image in a folder; a file that is named is always tried."""
+
+
+def predict_files(
+    model: keras.Model,
+    images: Iterable[str | Path],
+    output: str | Path,
+    classes: ClassTable,
+    weighting: bool = False,
+    channels: int = 3,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[str]:
+    """Predict image files, and write for each NAME.* what the network sees in it.
+
+    - `NAME_ids.png`: the ids of the classes as palette PNG, at the size of the image (see `save_ids`)
+    - `NAME_overlay.png`: the image in the colours of the classes, with a legend (see `overlay`)
+    - `NAME_weighting.png`, with `weighting`: the paper's Figure 4 (see `weighting_figure`)
+
+    The channels shown are drawn on the first image, printed, and the same for all. Files of an earlier
+    prediction are replaced, inputs never.
+
+    Args:
+        model: gives logits of the size of its input; for `weighting` a `CaCNet` with heads.
+        images: files, folders (the images directly in them) and glob patterns.
+        output: folder for the pictures; made where it is not there.
+        classes: the classes that the model predicts.
+        weighting: also draw X, W and X*.
+        channels: how many channels of every head to draw.
+        seed: draws the channels.
+        progress: show Keras' progress bar.
+
+    Returns:
+        One line for every input that could not be predicted, with its name and the reason, such as a file that
+        is no image, or is not there. All others are written. Empty where nothing went wrong.
+
+    Raises:
+        ValueError: two inputs would write the same file, or one would overwrite an input; the model does not
+            predict these classes, or has no weights to show; `output` is a file; Keras runs on another backend
+            than TensorFlow. Nothing is written then.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.new("RGB", (8, 6)).save(folder / "dark.png")
+        >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
+        >>> classes = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
+        >>> predict_files(model, [folder / "dark.png"], folder / "out", classes, progress=False)
+        []
+        >>> sorted(path.name for path in (folder / "out").iterdir())
+        ['dark_ids.png', 'dark_overlay.png']
+
+    Reference:
+        Figure 4 of the CaC-Net paper.
+    """
+    require_tensorflow("prediction")
+    output = Path(output)
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is a file; the pictures need a folder")
+    files, failures = image_files(images)
+    _require_free_names(files, output)
+    probe = tf.zeros((1, 64, 64, 3))
+    require_class_count(model, segmentation_logits(model, probe), len(classes))
+    if weighting:
+        if not hasattr(model, "weighting_maps"):
+            raise ValueError(f"model {model.name!r} has no weighting_maps: only a CaCNet has weights to show")
+        model.weighting_maps(probe)
+    output.mkdir(parents=True, exist_ok=True)
+    chosen: dict[str, tuple[int, ...]] = {}
+    bar = keras.utils.Progbar(len(files), unit_name="image") if progress and files else None
+    for file in files:
+        try:
+            image = read_image(file)
+            ids = predict_ids(model, image)
+            write_atomically(_path(output, file, "ids"), partial(save_ids, ids, classes=classes))
+            write_atomically(_path(output, file, "overlay"), Image.fromarray(overlay(image, ids, classes)).save)
+            if weighting:
+                maps = model.weighting_maps(image[None].astype("float32"))
+                if not chosen:
+                    chosen = choose_channels(maps, channels, seed)
+                    print(f"weighting: {_in_words(chosen)} (drawn with seed {seed})")
+                figure = weighting_figure(image, ids, maps, classes, chosen)
+                write_atomically(_path(output, file, "weighting"), figure.savefig)
+        except (ValueError, OSError, tf.errors.ResourceExhaustedError) as error:
+            reason = " ".join(str(error).split())
+            failures.append(reason if reason.startswith(str(file)) else f"{file}: {reason}")
+        if bar is not None:
+            bar.add(1)
+    return failures
+
+
+def image_files(images: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
+    """Find the files that inputs stand for.
+
+    Args:
+        images: files, folders and glob patterns (`**` for folders in folders). Of a folder its images are taken,
+            by suffix, in the order of their names; of a file or a pattern whatever it names.
+
+    Returns:
+        The files, each once, and one line for every input that stands for none.
+
+    Example:
+        >>> image_files(["nowhere.jpg"])
+        ([], ['nowhere.jpg: no such file'])
+    """
+    found: dict[Path, Path] = {}
+    failures = []
+    for given in images:
+        path = Path(given)
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+            reason = f"no images ({', '.join(SUFFIXES)}) in this folder"
+        elif path.exists():
+            files, reason = [path], ""
+        elif glob.has_magic(str(given)):
+            files = sorted(file for name in glob.glob(str(given), recursive=True) if (file := Path(name)).is_file())
+            reason = "no file matches this pattern"
+        else:
+            files, reason = [], "no such file"
+        if not files:
+            failures.append(f"{given}: {reason}")
+        for file in files:
+            found.setdefault(file.resolve(), file)
+    return list(found.values()), failures
+
+
+def _require_free_names(files: list[Path], output: Path) -> None:
+    inputs = {file.resolve(): file for file in files}
+    writers: dict[str, Path] = {}
+    for file in files:
+        # Some file systems take names of different case for one.
+        other = writers.setdefault(file.stem.casefold(), file)
+        if other is not file:
+            raise ValueError(
+                f"{other} and {file} would both write {_path(output, file, 'ids')}: predict them one by one into "
+                "different folders, or rename one"
+            )
+        for kind in ("ids", "overlay", "weighting"):
+            if target := inputs.get(_path(output, file, kind).resolve()):
+                raise ValueError(
+                    f"the result of {file} would overwrite the input {target}: choose another output folder, or "
+                    "leave the results of an earlier prediction out of the inputs"
+                )
+
+
+def _path(output: Path, file: Path, kind: str) -> Path:
+    return output / f"{file.stem}_{kind}.png"
+
+
+def _in_words(chosen: dict[str, tuple[int, ...]]) -> str:
+    return "; ".join(f"{head} channels {', '.join(map(str, channels))}" for head, channels in chosen.items())

@@ -1,0 +1,118 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from keras_cacnet.evaluation import Report
+
+NAMES = ("sky", "sea", "a|b")
+
+
+def slow_scores(truth, guess, classes):
+    """Pixel accuracy and IoU written straight from their definitions, over sets of pixels."""
+    right = sum(t == g for t, g in zip(truth, guess, strict=True)) / len(truth)
+    iou = []
+    for c in range(classes):
+        is_truth = {i for i, t in enumerate(truth) if t == c}
+        is_guess = {i for i, g in enumerate(guess) if g == c}
+        union = is_truth | is_guess
+        iou.append(len(is_truth & is_guess) / len(union) if union else math.nan)
+    return right, iou
+
+
+def confusion_of(truth, guess, classes):
+    matrix = np.zeros((classes, classes), "int64")
+    for t, g in zip(truth, guess, strict=True):
+        matrix[t, g] += 1
+    return matrix
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_follow_their_definitions(seed):
+    rng = np.random.default_rng(seed)
+    truth, guess = rng.integers(0, 3, 200).tolist(), rng.integers(0, 3, 200).tolist()
+    report = Report(confusion_of(truth, guess, 3), NAMES)
+    accuracy, iou = slow_scores(truth, guess, 3)
+    # Both are ratios of the same whole numbers in float64.
+    assert report.pixel_accuracy == pytest.approx(accuracy, rel=1e-15)
+    np.testing.assert_allclose(report.iou, iou, rtol=1e-15)
+    assert report.mean_iou == pytest.approx(sum(iou) / 3, rel=1e-14)
+    assert report.pixels == 200
+
+
+def test_absent_classes_are_left_out_or_count_as_zero():
+    matrix = np.array([[6, 2, 0], [0, 8, 0], [0, 0, 0]])
+    ignore, zero = Report(matrix, NAMES), Report(matrix, NAMES, absent="zero")
+    assert ignore.mean_iou == pytest.approx((0.75 + 0.8) / 2)
+    assert zero.mean_iou == pytest.approx((0.75 + 0.8) / 3)
+    assert np.isnan(ignore.iou[2])
+    assert np.isnan(zero.iou[2])
+
+
+def test_a_class_that_is_only_predicted_or_only_true_scores_zero_under_both_rules():
+    matrix = np.array([[4, 0, 4], [0, 8, 0], [0, 0, 0]])
+    for absent in ("ignore", "zero"):
+        assert Report(matrix, NAMES, absent=absent).mean_iou == pytest.approx((0.5 + 1 + 0) / 3)
+
+
+@pytest.mark.parametrize(("absent", "rule"), [("ignore", "left out of the mean (Keras' rule)"), ("zero", "scores 0")])
+def test_every_rendering_states_the_rule_and_what_was_counted(absent, rule):
+    report = Report(np.array([[6000, 2, 0], [0, 8, 0], [0, 0, 0]]), NAMES, absent, images=2, void_pixels=17)
+    for text in (report.to_text(), report.to_markdown()):
+        assert rule in text
+        assert "2 images, 6,010 pixels scored, 17 void pixels left out" in text
+        assert "absent here: a|b" in text
+        assert f"{report.mean_iou:.4f}" in text
+        assert f"{report.pixel_accuracy:.4f}" in text
+    value = report.to_json()
+    assert rule in value["absent_rule"]
+    assert (value["images"], value["pixels"], value["void_pixels"]) == (2, 6010, 17)
+    assert value["absent_classes"] == ["a|b"]
+
+
+def test_the_text_has_a_line_per_class_in_columns():
+    lines = Report(np.array([[6, 2, 0], [0, 8, 0], [0, 0, 0]]), NAMES).to_text().splitlines()
+    header = next(i for i, line in enumerate(lines) if line.startswith("class"))
+    assert lines[header + 1].split() == ["sky", "0.7500", "0.7500", "8"]
+    assert lines[header + 3].split() == ["a|b", "-", "-", "0"]
+    assert len({len(line) for line in lines[header:]}) == 1
+
+
+def test_markdown_keeps_its_columns_whatever_the_class_names():
+    table = [line for line in Report(np.eye(3, dtype="int64"), NAMES).to_markdown().splitlines() if "|" in line]
+    assert table[-1] == "| a\\|b | 1.0000 | 1.0000 | 1 |"
+    assert {line.replace("\\|", "").count("|") for line in table} == {5}
+
+
+@pytest.mark.parametrize("pixels", [0, 1])
+def test_json_is_strict(pixels):
+    report = Report(np.diag([pixels, 0, 0]), NAMES)
+    text = json.dumps(report.to_json(), allow_nan=False)
+    value = json.loads(text)
+    assert value["classes"][2] == {"name": "a|b", "iou": None, "accuracy": None, "pixels": 0}
+    assert value["mean_iou"] == (1.0 if pixels else None)
+    assert value["confusion"] == [[pixels, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_nothing_scored_is_undefined_and_not_zero():
+    report = Report(np.zeros((3, 3), "int64"), NAMES, absent="zero")
+    assert math.isnan(report.pixel_accuracy)
+    assert math.isnan(report.mean_iou)
+    assert "mean IoU        -" in report.to_text()
+
+
+def test_counts_beyond_float32_stay_exact():
+    big = 2**40 + 1
+    assert Report(np.diag([big, 1, 0]), NAMES).to_json()["pixels"] == big + 1
+
+
+@pytest.mark.parametrize("matrix", [np.eye(2, dtype="int64"), np.eye(3), np.zeros(9, "int64")])
+def test_other_matrices_are_refused(matrix):
+    with pytest.raises(ValueError, match=r"whole numbers of shape \(3, 3\)"):
+        Report(matrix, NAMES)
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(ValueError, match="absent must be 'ignore' or 'zero', got 'drop'"):
+        Report(np.eye(3, dtype="int64"), NAMES, absent="drop")

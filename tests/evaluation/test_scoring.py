@@ -1,0 +1,173 @@
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_cacnet as kc
+from keras_cacnet.datasets.classes import VOID
+from keras_cacnet.evaluation import evaluate
+
+SIZES = [(5, 7), (12, 9), (8, 8), (1, 1), (31, 4), (6, 17)]
+
+
+def batches_of(sizes, num_classes=5, seed=0, batch=1):
+    rng = np.random.default_rng(seed)
+    for height, width in sizes:
+        mask = rng.integers(0, num_classes, (batch, height, width)).astype("uint8")
+        mask[rng.random(mask.shape) < 0.2] = VOID
+        yield rng.integers(0, 256, (batch, height, width, 3)).astype("float32"), mask
+
+
+def slow_confusion(model, batches, num_classes):
+    """One pixel at a time, from logits that Keras computes outside any compiled function."""
+    matrix, void = np.zeros((num_classes, num_classes), "int64"), 0
+    for images, masks in batches:
+        logits = keras.ops.convert_to_numpy(model(images, training=False))
+        for index in np.ndindex(masks.shape):
+            if masks[index] == VOID:
+                void += 1
+            else:
+                matrix[masks[index], int(np.argmax(logits[index]))] += 1
+    return matrix, void
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_confusion_matrix_equals_a_slow_count(model, classes, batch):
+    report = evaluate(model, batches_of(SIZES, batch=batch), classes, progress=False)
+    expected, void = slow_confusion(model, batches_of(SIZES, batch=batch), 5)
+    assert report.confusion.dtype == np.int64
+    np.testing.assert_array_equal(report.confusion, expected)
+    assert report.void_pixels == void > 0
+    assert report.images == batch * len(SIZES)
+    # The rows of the matrix are the truth: transposed it would be another one.
+    assert (expected != expected.T).any()
+
+
+def test_a_cacnet_is_scored_on_whole_images(classes):
+    model = kc.CaCNet(5, backbone="resnet14_narrow", head_channels=8)
+    sizes = [(33, 47), (64, 40)]
+    report = evaluate(model, batches_of(sizes), classes, progress=False)
+    expected, _ = slow_confusion(model, batches_of(sizes), 5)
+    # Compiled and uncompiled may break a tie between two logits differently: 2 pixels of 4,000 are allowed.
+    assert np.abs(report.confusion - expected).sum() <= 4
+    assert report.pixels == expected.sum()
+
+
+def test_one_trace_serves_all_sizes(model, classes):
+    def data():
+        yield from batches_of(SIZES)
+
+    signature = (tf.TensorSpec((1, None, None, 3), tf.float32), tf.TensorSpec((1, None, None), tf.uint8))
+    dataset = tf.data.Dataset.from_generator(data, output_signature=signature)
+    assert evaluate(model, dataset, classes, progress=False).images == len(SIZES)
+    assert model.get_layer("traced").traces == 1
+
+
+def test_the_order_of_the_images_does_not_matter(model, classes):
+    data = list(batches_of(SIZES))
+    forward = evaluate(model, data, classes, progress=False)
+    backward = evaluate(model, data[::-1], classes, progress=False)
+    np.testing.assert_array_equal(forward.confusion, backward.confusion)
+
+
+def test_images_are_let_go_as_soon_as_they_are_counted(model, classes):
+    alive = weakref.WeakValueDictionary()
+    most = 0
+
+    def data():
+        nonlocal most
+        for number, (images, masks) in enumerate(batches_of([(8, 8)] * 40)):
+            alive[number] = images
+            most = max(most, len(alive))
+            yield images, masks
+
+    evaluate(model, data(), classes, progress=False)
+    # This image, and the one before it while the loop still names it.
+    assert most <= 3
+
+
+def test_the_progress_bar_is_that_of_keras(model, classes, capsys):
+    evaluate(model, batches_of(SIZES), classes, count=len(SIZES))
+    assert f"{len(SIZES)}/{len(SIZES)}" in capsys.readouterr().out
+    evaluate(model, batches_of(SIZES), classes, progress=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_dataset_that_knows_its_length_tells_the_progress_bar(model, classes, capsys):
+    images, masks = next(batches_of([(6, 6)], batch=4))
+    evaluate(model, tf.data.Dataset.from_tensor_slices((images, masks)).batch(2), classes)
+    assert "2/2" in capsys.readouterr().out
+
+
+def test_the_rule_for_absent_classes_reaches_the_report(model, classes):
+    data = [(np.zeros((1, 4, 4, 3)), np.zeros((1, 4, 4), "uint8"))]
+    # A black image gives equal logits, hence class 0 everywhere, and the other four classes are absent.
+    assert evaluate(model, data, classes, absent="ignore", progress=False).mean_iou == 1.0
+    assert evaluate(model, data, classes, absent="zero", progress=False).mean_iou == 0.2
+    with pytest.raises(ValueError, match="absent must be 'ignore' or 'zero', got 'skip'"):
+        evaluate(model, data, classes, absent="skip")
+
+
+def test_another_number_of_classes_is_refused_before_anything_is_read(build_model, classes):
+    def data():
+        raise AssertionError("read")
+        yield
+
+    with pytest.raises(ValueError, match=r"'small' predicts 7 classes, the class table has 5"):
+        evaluate(build_model(num_classes=7), data(), classes, progress=False)
+
+
+def test_no_images_are_refused(model, classes):
+    with pytest.raises(ValueError, match="there are no images to evaluate"):
+        evaluate(model, [], classes)
+
+
+def test_logits_of_another_size_are_refused(classes):
+    small = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(5, 1, strides=2)])
+    with pytest.raises(ValueError, match=r"image 0: the model gives logits \(1, 3, 4, 5\) for a mask \(1, 5, 7\)"):
+        evaluate(small, batches_of(SIZES), classes, progress=False)
+
+
+def test_a_mask_of_another_size_is_refused(model, classes):
+    data = [*batches_of(SIZES[:2]), (np.zeros((1, 5, 7, 3)), np.zeros((1, 7, 5), "uint8"))]
+    with pytest.raises(ValueError, match=r"image 2: images are \(1, 5, 7, 3\), masks \(1, 7, 5\)"):
+        evaluate(model, data, classes, progress=False)
+
+
+@pytest.mark.parametrize("shapes", [((5, 7, 3), (5, 7)), ((1, 5, 7, 4), (1, 5, 7)), ((1, 5, 7, 3), (1, 5, 7, 1))])
+def test_batches_of_other_ranks_are_refused(model, classes, shapes):
+    data = [(np.zeros(shapes[0]), np.zeros(shapes[1], "uint8"))]
+    with pytest.raises(ValueError, match=r"image 0: batches are images \(B, H, W, 3\) and masks \(B, H, W\)"):
+        evaluate(model, data, classes, progress=False)
+
+
+def test_ids_outside_the_classes_are_refused_by_image(model, classes):
+    images, masks = next(batches_of([(6, 6)], batch=3))
+    masks[2, 0, 0] = 9
+    with pytest.raises(ValueError, match=r"image 4: ids \[9\] in its mask are outside 0..4; void is 255"):
+        evaluate(model, [*batches_of(SIZES[:2]), (images, masks)], classes, progress=False)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_refused_by_image(model, classes, value):
+    data = list(batches_of(SIZES))
+    data[3][0][0, 0, 0, 0] = value
+    with pytest.raises(ValueError, match="image 3: the model gives logits that are not finite"):
+        evaluate(model, data, classes, progress=False)
+
+
+def test_several_outputs_are_refused(classes):
+    images = keras.Input((None, None, 3))
+    logits = keras.layers.Conv2D(5, 1)(images)
+    two = keras.Model(images, [logits, logits], name="two")
+    with pytest.raises(ValueError, match="'two' gives 2 outputs"):
+        evaluate(two, batches_of(SIZES), classes, progress=False)
+
+
+def test_a_classifier_is_refused(classes):
+    images = keras.Input((None, None, 3))
+    pooled = keras.Model(images, keras.layers.GlobalAveragePooling2D()(images), name="pooled")
+    with pytest.raises(ValueError, match=r"'pooled' gives an output of shape \(None, 3\)"):
+        evaluate(pooled, batches_of(SIZES), classes, progress=False)

@@ -1,0 +1,6 @@
+"""Models for serving, without Keras and without this package."""
+
+from keras_cacnet.export.saved_model import saved_model
+from keras_cacnet.export.verification import Verification, verify
+
+__all__ = ["Verification", "saved_model", "verify"]

@@ -1,0 +1,107 @@
+"""Holding an exported model against Keras, in a process that has no Keras."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_cacnet.evaluation.inference import require_tensorflow, segmentation_logits
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How far an export is from Keras.
+
+    Args:
+        largest_difference: between two probabilities, over all pixels and classes of all batches.
+        equal_ids: share of the pixels whose class is the same, 0 to 1. Pixels where two classes are as likely
+            to the last digit may differ.
+        shapes: the batches that were compared.
+    """
+
+    largest_difference: float
+    equal_ids: float
+    shapes: tuple[tuple[int, ...], ...]
+
+
+def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -> Verification:
+    """Compare a SavedModel with the model it was made from.
+
+    The SavedModel runs in a fresh Python process in which importing keras, tf_keras or keras_cacnet fails, so
+    that only what is in the export can answer. Both sides run on the CPU: a GPU rounds differently.
+
+    Args:
+        path: what `saved_model` has written.
+        model: the model in Keras.
+        images: batches of RGB images, of any sizes.
+
+    Shapes:
+        - every batch: uint8 (B, H, W, 3)
+
+    Returns:
+        The largest difference and the share of equal classes.
+
+    Raises:
+        FileNotFoundError: there is no SavedModel at `path`.
+        ValueError: no images, images that are not uint8 (B, H, W, 3), or Keras on another backend than
+            TensorFlow.
+        RuntimeError: the SavedModel could not be run; the message ends with what the process said.
+
+    Example:
+        >>> from keras_cacnet.export import saved_model
+        >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
+        >>> path = saved_model(model, Path(tempfile.mkdtemp()) / "1")
+        >>> verify(path, model, [np.full((2, 5, 7, 3), 9, "uint8")]).largest_difference < 1e-5
+        True
+    """
+    require_tensorflow("the comparison with a SavedModel")
+    path = Path(path)
+    if not (path / "saved_model.pb").is_file():
+        raise FileNotFoundError(f"{path} is no SavedModel: it has no saved_model.pb")
+    batches = [np.asarray(batch) for batch in images]
+    if not batches:
+        raise ValueError("there are no images to compare on")
+    for batch in batches:
+        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[-1] != 3 or 0 in batch.shape:
+            raise ValueError(f"images must be uint8 (B, H, W, 3) and not empty, got {batch.dtype} {batch.shape}")
+    served = _serve(path, batches)
+    difference, equal, pixels = 0.0, 0, 0
+    for number, batch in enumerate(batches):
+        with tf.device("CPU:0"):
+            logits = segmentation_logits(model, tf.cast(batch, tf.float32))
+            expected = tf.nn.softmax(tf.cast(logits, tf.float32)).numpy()
+        probabilities, ids = (served[f"arr_{number}/{output}"] for output in ("probabilities", "class_ids"))
+        if probabilities.shape != expected.shape:
+            raise RuntimeError(f"{path} gives probabilities {probabilities.shape}, Keras {expected.shape}")
+        # NaN on either side must not pass for no difference, as it would through max().
+        distance = np.abs(probabilities.astype("float64") - expected)
+        difference = max(difference, float("inf") if np.isnan(distance).any() else float(distance.max()))
+        equal += int((ids == np.argmax(logits, axis=-1)).sum())
+        pixels += ids.size
+    return Verification(difference, equal / pixels, tuple(batch.shape for batch in batches))
+
+
+def _serve(path: Path, batches: list[np.ndarray]) -> dict[str, np.ndarray]:
+    with tempfile.TemporaryDirectory() as folder:
+        sent, received = Path(folder, "images.npz"), Path(folder, "results.npz")
+        np.savez(sent, *batches)
+        script = Path(__file__).with_name("without_keras.py")
+        process = subprocess.run(
+            # -P keeps the script's folder off the import path.
+            [sys.executable, "-P", script, path, sent, received],
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if process.returncode or not received.is_file():
+            raise RuntimeError(f"{path} could not be run without Keras:\n{process.stderr.strip()[-2000:]}")
+        with np.load(received) as results:
+            return dict(results)

@@ -59,9 +59,7 @@ class ClassTable:
                 raise ValueError(f"Each class {what} may stand once in a class table; {twice[0]!r} does not.")
         for class_id in self.ids:
             if not 0 <= class_id < VOID:
-                raise ValueError(
-                    f"Class ids in mask files are 0..{VOID - 1} ({VOID} is void); not {class_id}."
-                )
+                raise ValueError(f"Class ids in mask files are 0..{VOID - 1} ({VOID} is void); not {class_id}.")
         for color in self.palette:
             if len(color) != 3 or not all(0 <= value <= 255 for value in color):
                 raise ValueError(f"A class colour is three numbers in 0..255, red, green, blue; not {color}.")
@@ -150,8 +148,7 @@ class ClassTable:
         wrong = (indices != VOID) & ((indices < 0) | (indices >= len(self)))
         if wrong.any():
             raise ValueError(
-                f"Class indices are 0..{len(self) - 1} or {VOID} (void); "
-                f"received {int(indices[wrong].flat[0])}."
+                f"Class indices are 0..{len(self) - 1} or {VOID} (void); received {int(indices[wrong].flat[0])}."
             )
         file_of = np.full(256, VOID, "uint8")
         file_of[: len(self)] = self.ids
@@ -186,9 +183,7 @@ class ClassTable:
         try:
             text = path.read_text("utf-8-sig")
         except UnicodeDecodeError:
-            raise ValueError(
-                f"{path}: not UTF-8 text; save it as UTF-8, one class a line: {_FORM}."
-            ) from None
+            raise ValueError(f"{path}: not UTF-8 text; save it as UTF-8, one class a line: {_FORM}.") from None
         except OSError as error:
             raise ValueError(f"{path}: cannot be read ({error.strerror}).") from None
         first_line: dict[int | str, int] = {}
@@ -284,9 +279,7 @@ def _parse(line: str, where: str) -> tuple[int, str, tuple[int, int, int]]:
     class_id, name = int(match["id"]), match["name"]
     red, green, blue = (int(value) for value in match["color"].split())
     if max(red, green, blue) > 255:
-        raise ValueError(
-            f"{where}: colour {red} {green} {blue} of {name!r} is out of range; each of R G B is 0..255."
-        )
+        raise ValueError(f"{where}: colour {red} {green} {blue} of {name!r} is out of range; each of R G B is 0..255.")
     limit = VOID if name.lower() == "void" else VOID - 1
     if class_id > limit:
         raise ValueError(

@@ -57,8 +57,7 @@ class Folder:
         for missing in ("images", "classes.txt"):
             if not (self.path / missing).exists():
                 raise ValueError(
-                    f"{self.path}: not a data set: {self.path / missing} is missing; {_EXPECTED}; "
-                    f"found {found}."
+                    f"{self.path}: not a data set: {self.path / missing} is missing; {_EXPECTED}; found {found}."
                 )
         images = self.path / "images"
         names = [name for name in _entries(images) if (images / name).is_dir()] if images.is_dir() else []
@@ -137,9 +136,7 @@ class _Listing:
             self.examples.extend(Example(stem, path, mask) for path in paths)
         if not has_masks and split != "test" and images:
             self.findings.append(
-                Finding(
-                    "error", str(mask_folder), f"missing: the folder with the masks of {len(images)} images."
-                )
+                Finding("error", str(mask_folder), f"missing: the folder with the masks of {len(images)} images.")
             )
         for stem, paths in sorted(masks.items()):
             if stem not in images:

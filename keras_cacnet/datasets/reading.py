@@ -86,9 +86,7 @@ def read_image(file: bytes | Path, origin: str | None = None) -> np.ndarray:
     with open_image(file, origin) as image:
         _decode(image, origin)
         if image.mode in ("F", "I") and image.format != "PNG":
-            raise ValueError(
-                f"{origin}: 32-bit pixels ({image.mode}) have no fixed range; save it with 8 or 16 bits."
-            )
+            raise ValueError(f"{origin}: 32-bit pixels ({image.mode}) have no fixed range; save it with 8 or 16 bits.")
         try:
             image = ImageOps.exif_transpose(image)
             if image.mode in _SIXTEEN_BIT or image.mode == "I":
@@ -150,9 +148,7 @@ def refuse_mask_format(image: Image.Image, file: bytes | Path, origin: str) -> N
         origin: How the error calls it.
     """
     if image.format in ("JPEG", "MPO", "WEBP"):
-        raise ValueError(
-            f"{origin}: a mask as {image.format} has its ids changed by compression; save it as PNG."
-        )
+        raise ValueError(f"{origin}: a mask as {image.format} has its ids changed by compression; save it as PNG.")
     if image.mode not in ("P", "L", "1", "I", *_SIXTEEN_BIT):
         raise ValueError(
             f"{origin}: the mask is {image.mode}; masks are single-channel class ids (a grayscale or a "
@@ -187,9 +183,7 @@ def read_example(example: Example, classes: ClassTable) -> tuple[np.ndarray, np.
     image = read_image(example.image, example.image_origin)
     ids = read_mask(example.mask, example.mask_origin)
     if image.shape[:2] != ids.shape:
-        raise ValueError(
-            size_difference(example, (image.shape[1], image.shape[0]), (ids.shape[1], ids.shape[0]))
-        )
+        raise ValueError(size_difference(example, (image.shape[1], image.shape[0]), (ids.shape[1], ids.shape[0])))
     return image, classes.to_training(ids, example.mask_origin)
 
 

@@ -9,6 +9,7 @@ from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.reading import read_example
 from keras_cacnet.datasets.source import Source
 from keras_cacnet.pipeline.augmentation import augment
+from keras_cacnet.pipeline.calls import call
 
 
 def training_batches(
@@ -66,9 +67,7 @@ def training_batches(
     if start_step > steps:
         raise ValueError(f"start_step has to be no greater than steps, {steps}; received {start_step}.")
     if not 0 < scale_range[0] <= scale_range[1]:
-        raise ValueError(
-            f"scale_range has to be two numbers with 0 < smallest <= largest; received {scale_range}."
-        )
+        raise ValueError(f"scale_range has to be two numbers with 0 < smallest <= largest; received {scale_range}.")
     count = _count(source)
 
     def index_of(g: tf.Tensor) -> tf.Tensor:
@@ -152,13 +151,11 @@ def _count(source: Source) -> int:
 
 
 def _read(source: Source, classes: ClassTable, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    # As it is: autograph's version of it would only make tracebacks harder to read.
-    @tf.autograph.experimental.do_not_convert
     def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         try:
             return read_example(source[int(index)], classes)
         except ValueError as error:
             raise ReadingError(" ".join(str(error).splitlines())) from None
 
-    image, mask = tf.numpy_function(read, [index], (tf.uint8, tf.uint8))
+    image, mask = call(read, [index], (tf.uint8, tf.uint8))
     return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(mask, (None, None))

@@ -169,7 +169,7 @@ class _Listing:
             if len(paths) > 1:
                 names = " and ".join(path.name for path in paths)
                 self.findings.append(
-                    Finding("error", str(folder), f"{names} have one name, {stem!r}; keep one of them.")
+                    Finding("error", str(paths[0]), f"{names} have one name, {stem!r}; keep one of them.")
                 )
         return dict(files)
 

@@ -1,0 +1,303 @@
+"""What is wrong with a data set, told before anyone trains on it."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from keras_cacnet.datasets.check_report import CheckReport, SplitFacts
+from keras_cacnet.datasets.classes import VOID, ClassTable
+from keras_cacnet.datasets.reading import (
+    open_image,
+    orientation,
+    read_image,
+    read_mask,
+    refuse_mask_format,
+    shown_size,
+    size_difference,
+)
+from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, check_split
+
+SMALL = 64
+"""Images with a side below this many pixels are mentioned: at stride 8 they are 8 positions wide."""
+
+_LISTED = 20
+
+
+def check(dataset: SegmentationDataset, splits: Sequence[str] | None = None, progress: bool = True) -> CheckReport:
+    """Reads every file of a data set and tells all that is wrong with it.
+
+    Args:
+        dataset: The data set.
+        splits: Those to read; all by default.
+        progress: Whether to show Keras' progress bar.
+
+    Returns:
+        Counts, sizes, class frequencies and findings. `ok` is False where training or scores would be wrong.
+
+    Raises:
+        ValueError: A split that the data set does not have.
+
+    Example:
+
+    >>> from keras_cacnet.datasets import Example, ClassTable
+    >>> class Nothing:
+    ...     name, classes, splits = "nothing", ClassTable(("sky",), ((0, 0, 255),), (0,)), ("train",)
+    ...     def source(self, split): return [Example("beach", Path("beach.jpg"), Path("beach.png"))]
+    ...     def layout(self, split): return ()
+    >>> report = check(Nothing(), progress=False)
+    >>> report.ok, str(report.errors[0])
+    (False, 'error: beach.jpg: no such file.')
+    """
+    chosen = tuple(dataset.splits) if splits is None else tuple(splits)
+    for split in chosen:
+        check_split(split, dataset.splits, dataset.name)
+    findings: list[Finding] = []
+    facts: dict[str, SplitFacts] = {}
+    digests: dict[str, list[tuple[str, Example]]] = {}
+    bar = _Bar(sum(len(dataset.source(split)) for split in chosen) if progress else 0)
+    for split in chosen:
+        layout = dataset.layout(split)
+        findings += layout
+        source = dataset.source(split)
+        facts[split] = SplitFacts(len(dataset.classes))
+        rotated: list[str] = []
+        small: list[str] = []
+        with ThreadPoolExecutor(os.cpu_count()) as readers:
+            read = readers.map(lambda i, s=source: _read(s[i], dataset.classes), range(len(source)))
+            for one in read:
+                bar.step()
+                findings += _not_told(one.findings, layout)
+                facts[split].add(one.size, one.counts, one.example.mask is not None)
+                digests.setdefault(one.digest, []).append((split, one.example))
+                if one.rotated:
+                    rotated.append(one.example.image_origin)
+                if one.size and min(one.size) < SMALL:
+                    small.append(one.example.image_origin)
+        if rotated:
+            findings.append(Finding("note", split, f"EXIF turns {_those(rotated)}; masks have to be turned too."))
+        if small:
+            findings.append(Finding("note", split, f"a side below {SMALL} pixels: {_those(small)}."))
+    findings += _repeated(digests)
+    findings += _missing_splits(dataset) if splits is None else []
+    findings += _missing_classes(dataset.classes, facts)
+    return CheckReport(dataset.name, dataset.classes, facts, tuple(findings))
+
+
+def check_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = None) -> None:
+    """Checks, without decoding pixels, that every image has a mask that fits it.
+
+    It is the quick part of `check`, which training does before it starts: pairs, duplicates, headers, sizes
+    and pixel types. Ids are held against the classes by `read_example` as training reads.
+
+    Args:
+        dataset: The data set.
+        splits: Those to look at; `train` and `val`, where they exist, by default.
+
+    Raises:
+        ValueError: Something is wrong; it lists the files and what mends them.
+
+    Example:
+
+    >>> from keras_cacnet.datasets import Example, ClassTable
+    >>> class Nothing:
+    ...     name, classes, splits = "nothing", ClassTable(("sky",), ((0, 0, 255),), (0,)), ("train",)
+    ...     def source(self, split): return [Example("beach", Path("beach.jpg"), Path("beach.png"))]
+    ...     def layout(self, split): return ()
+    >>> check_layout(Nothing())
+    Traceback (most recent call last):
+    ValueError: nothing: 2 problems:
+      beach.jpg: no such file.
+      beach.png: no such file.
+    """
+    chosen = [split for split in ("train", "val") if split in dataset.splits] if splits is None else splits
+    errors: list[Finding] = []
+    for split in chosen:
+        source = dataset.source(split)
+        layout = dataset.layout(split)
+        errors += [finding for finding in layout if finding.level == "error"]
+        with ThreadPoolExecutor(os.cpu_count()) as readers:
+            for found in readers.map(lambda i, s=source: _read_headers(s[i]), range(len(source))):
+                errors += _not_told(found, layout)
+    if errors:
+        more = f"\n  and {len(errors) - _LISTED} more" if len(errors) > _LISTED else ""
+        lines = "".join(f"\n  {finding.where}: {finding.message}" for finding in errors[:_LISTED])
+        count = f"{len(errors)} problem{'' if len(errors) == 1 else 's'}"
+        raise ValueError(f"{dataset.name}: {count}:{lines}{more}")
+
+
+@dataclass
+class _Read:
+    """What one example holds."""
+
+    example: Example
+    findings: list[Finding] = field(default_factory=list)
+    size: tuple[int, int] | None = None
+    counts: np.ndarray | None = None
+    digest: str = ""
+    rotated: bool = False
+
+
+def _read(example: Example, classes: ClassTable) -> _Read:
+    one = _Read(example)
+    mask_size = None
+    try:
+        data = _bytes(example.image, example.image_origin)
+        one.digest = hashlib.sha256(data).hexdigest()
+        height, width = read_image(data, example.image_origin).shape[:2]
+        one.size = (width, height)
+        with open_image(data, example.image_origin) as image:
+            one.rotated = orientation(image) in range(2, 9)
+    except ValueError as error:
+        one.findings.append(_finding(example.image_origin, error))
+    if example.mask is None:
+        return one
+    try:
+        data = _bytes(example.mask, example.mask_origin)
+        ids = read_mask(data, example.mask_origin)
+        mask_size = (ids.shape[1], ids.shape[0])
+        classes.to_training(ids, example.mask_origin)
+    except ValueError as error:
+        one.findings.append(_finding(example.mask_origin, error))
+    if mask_size is None:
+        return one
+    if one.size is not None and mask_size != one.size:
+        message = size_difference(example, one.size, mask_size)
+        one.findings.append(_finding(example.mask_origin, ValueError(message)))
+    one.counts = np.bincount(ids.ravel(), minlength=256)
+    used = [i for i in np.flatnonzero(one.counts).tolist() if i not in (*classes.void_ids, VOID)]
+    if not used:
+        one.findings.append(Finding("warning", example.mask_origin, "all void: nothing in it is trained or scored."))
+    elif moved := _moved_by_palette(data, example.mask_origin, used, classes):
+        one.findings.append(Finding("error", example.mask_origin, moved))
+    return one
+
+
+def _read_headers(example: Example) -> list[Finding]:
+    findings = []
+    image_size = None
+    try:
+        with open_image(example.image, example.image_origin) as image:
+            image_size = shown_size(image)
+    except ValueError as error:
+        findings.append(_finding(example.image_origin, error))
+    if example.mask is None:
+        message = "this split has no masks; only prediction can use it."
+        return [*findings, Finding("error", example.image_origin, message)]
+    try:
+        with open_image(example.mask, example.mask_origin) as mask:
+            refuse_mask_format(mask, example.mask, example.mask_origin)
+            if image_size is not None and shown_size(mask) != image_size:
+                raise ValueError(size_difference(example, image_size, shown_size(mask)))
+    except ValueError as error:
+        findings.append(_finding(example.mask_origin, error))
+    return findings
+
+
+def _moved_by_palette(data: bytes, origin: str, used: Sequence[int], classes: ClassTable) -> str | None:
+    """Tells where a mask's own palette says that its ids are not those of the class table.
+
+    Saving colours with an adaptive palette numbers them anew: every colour is one of the table's, but stands
+    at another index than there.
+    """
+    with open_image(data, origin) as mask:
+        if mask.mode != "P":
+            return None
+        flat = mask.getpalette("RGB") or []
+    colors = {i: tuple(flat[3 * i : 3 * i + 3]) for i in used}
+    if not set(colors.values()) <= set(classes.palette):
+        return None
+    for file_id, name, color in zip(classes.ids, classes.names, classes.palette, strict=True):
+        if file_id in colors and colors[file_id] != color:
+            other = classes.names[classes.palette.index(colors[file_id])]
+            return (
+                f"its palette shows id {file_id}, {name!r} in the class table, in the colour of {other!r}: the "
+                "ids were numbered anew when it was saved (adaptive palette); save indices, not colours."
+            )
+    return None
+
+
+def _repeated(digests: dict[str, list[tuple[str, Example]]]) -> list[Finding]:
+    findings = []
+    for digest, places in digests.items():
+        if not digest or len(places) < 2:
+            continue
+        (split, first), *others = places
+        across = sorted({other for other, _ in places} - {split})
+        # The same picture twice in one split only weighs double; in train and val it makes scores too good.
+        level, where = ("warning", f"is in {' and '.join(across)} too") if across else ("note", "is there twice")
+        names = ", ".join(example.image_origin for _, example in others)
+        findings.append(
+            Finding(level, first.image_origin, f"{where}, the same file: {names}.")  # type: ignore[arg-type]
+        )
+    return findings
+
+
+def _missing_splits(dataset: SegmentationDataset) -> list[Finding]:
+    findings = []
+    if "train" not in dataset.splits:
+        found = ", ".join(dataset.splits)
+        findings.append(Finding("error", dataset.name, f"no train split; found {found}."))
+    if "val" not in dataset.splits:
+        found = ", ".join(dataset.splits)
+        findings.append(Finding("warning", dataset.name, f"no val split to choose by and score; found {found}."))
+    return findings
+
+
+def _missing_classes(classes: ClassTable, facts: dict[str, SplitFacts]) -> list[Finding]:
+    findings = []
+    for split, consequence in (("train", "it cannot be learnt"), ("val", "it has no score")):
+        if split not in facts or not facts[split].masks:
+            continue
+        absent = [name for i, name in zip(classes.ids, classes.names, strict=True) if not facts[split].pixels[i]]
+        level = "warning" if split == "train" else "note"
+        findings += [Finding(level, split, f"{name!r} never occurs: {consequence}.") for name in absent]  # type: ignore[arg-type]
+    if len(classes) == 1:
+        message = "only one class: every network is right everywhere. Give the rest a class of its own."
+        findings.append(Finding("warning", "classes", message))
+    return findings
+
+
+def _bytes(file: bytes | Path, origin: str) -> bytes:
+    if isinstance(file, bytes):
+        return file
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{origin}: no such file.") from None
+    except OSError as error:
+        raise ValueError(f"{origin}: cannot be opened ({error.strerror}).") from None
+
+
+def _finding(origin: str, error: ValueError) -> Finding:
+    return Finding("error", origin, str(error).removeprefix(f"{origin}: "))
+
+
+def _not_told(findings: Iterable[Finding], layout: Sequence[Finding]) -> list[Finding]:
+    """Leaves out files that the layout has told of: a missing mask, or all of a missing folder."""
+    told = {finding.where for finding in layout if finding.level == "error"}
+    return [one for one in findings if one.where not in told and os.path.dirname(one.where) not in told]
+
+
+def _those(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} images, {names[0]} the first"
+
+
+class _Bar:
+    """Keras' progress bar, or nothing."""
+
+    def __init__(self, total: int) -> None:
+        self._bar = None
+        if total:
+            # Keras loads its backend, which reading files does not need.
+            from keras.utils import Progbar
+
+            self._bar = Progbar(total, unit_name="file")
+
+    def step(self) -> None:
+        if self._bar is not None:
+            self._bar.add(1)

@@ -74,9 +74,9 @@ def test_predict_goes_on_past_what_is_no_image(workplace, capsys):
     words = ["predict", str(workplace / "run"), str(broken), str(good), "--output", str(output), "--weighting"]
     assert main(words) == 1
     assert "broken.jpg" in capsys.readouterr().err
-    ids = Image.open(output / "0_ids.png")
-    assert ids.mode == "P"
-    assert ids.size == (44, 40)
+    with Image.open(output / "0_ids.png") as ids:
+        assert ids.mode == "P"
+        assert ids.size == (44, 40)
     assert {path.name for path in output.iterdir()} == {"0_ids.png", "0_overlay.png", "0_weighting.png"}
 
 

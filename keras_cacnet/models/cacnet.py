@@ -214,6 +214,20 @@ class CaCNet(keras.Model):
             maps[head] = {"X": x, "W": weights, "X*": x * weights}
         return maps
 
+    def save_own_variables(self, store: Any) -> None:
+        """Save the state of every dropout, which Keras leaves out, so that a resumed run draws the same masks."""
+        for name, state in self._dropout_states().items():
+            store[name] = state
+
+    def load_own_variables(self, store: Any) -> None:
+        for name, state in self._dropout_states().items():
+            state.assign(store[name])
+
+    def _dropout_states(self) -> dict[str, Any]:
+        heads = [head for head in (self.decoder, self.auxiliary) if head is not None]
+        dropouts = [layer for head in heads for layer in head.layers if isinstance(layer, keras.layers.Dropout)]
+        return {layer.name: layer.seed_generator.state for layer in dropouts if layer.rate > 0}
+
     def get_config(self) -> dict[str, Any]:
         return {
             "num_classes": self.num_classes,

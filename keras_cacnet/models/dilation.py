@@ -157,9 +157,7 @@ class _Rewriter:
         return self._grids[id(tensor)][1]
 
     def __call__(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
-        args, kwargs = keras.tree.map_structure(
-            lambda x: self._normalized if x is self._image else x, (args, kwargs)
-        )
+        args, kwargs = keras.tree.map_structure(lambda x: self._normalized if x is self._image else x, (args, kwargs))
         tensors = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
         before = max((self.grid(x) for x in tensors), key=lambda grid: grid.dilation)
         config, padding, after = self._plan(operation, before)
@@ -183,9 +181,7 @@ class _Rewriter:
             )
         return copy
 
-    def _plan(
-        self, operation: Any, grid: _Grid
-    ) -> tuple[dict[str, Any], keras.layers.ZeroPadding2D | None, _Grid]:
+    def _plan(self, operation: Any, grid: _Grid) -> tuple[dict[str, Any], keras.layers.ZeroPadding2D | None, _Grid]:
         """The copy's config, the padding to set before it, and the grid of its output."""
         config = operation.get_config()
         if isinstance(operation, keras.layers.BatchNormalization):
@@ -244,9 +240,7 @@ def _square(layer: Any, attribute: str) -> int:
     """The one stride of a layer, refusing different strides along height and width."""
     rows, columns = getattr(layer, attribute)
     if rows != columns:
-        raise ValueError(
-            f"Layer {layer.name!r} has strides {(rows, columns)}; only equal strides can be dilated."
-        )
+        raise ValueError(f"Layer {layer.name!r} has strides {(rows, columns)}; only equal strides can be dilated.")
     return rows
 
 

@@ -101,8 +101,7 @@ def _read_preset(config_path: Path, weights_path: Path | None, name: str) -> Pre
     """A folder as Kaggle delivers it: its config.json says whose network it holds, and which."""
     if not config_path.is_file():
         raise FileNotFoundError(
-            f"{config_path.parent} has no {CONFIG_FILE}. A preset folder holds {CONFIG_FILE} and "
-            f"{WEIGHTS_FILE}."
+            f"{config_path.parent} has no {CONFIG_FILE}. A preset folder holds {CONFIG_FILE} and {WEIGHTS_FILE}."
         )
     try:
         serialized = json.loads(config_path.read_text(encoding="utf-8"))
@@ -120,9 +119,7 @@ def _read_preset(config_path: Path, weights_path: Path | None, name: str) -> Pre
         raise ValueError(f"{config_path} does not describe {name} {architecture(name)} but {found}: {hint}.")
     path = weights_path or config_path.parent / (serialized.get("weights") or WEIGHTS_FILE)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path.parent} has no {path.name}: download it too, beside its {CONFIG_FILE}."
-        )
+        raise FileNotFoundError(f"{path.parent} has no {path.name}: download it too, beside its {CONFIG_FILE}.")
 
     arrays, _ = _read_layers(path)
     if any(layer.startswith(_UNNAMED) for layer in arrays):

@@ -139,9 +139,7 @@ def identify(serialized: Mapping[str, Any]) -> tuple[str, Architecture | None]:
     block_type = block_types.get(config.get("block_type", "block"))
     if not plain or block_type is None:
         return library, None
-    return library, Architecture(
-        block_type, tuple(config[f"{prefix}blocks"]), tuple(config[f"{prefix}filters"])
-    )
+    return library, Architecture(block_type, tuple(config[f"{prefix}blocks"]), tuple(config[f"{prefix}filters"]))
 
 
 def preset_handle(library: str, preset: str) -> str:

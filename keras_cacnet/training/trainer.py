@@ -90,23 +90,28 @@ def train(
         flip=recipe.flip,
     )
     validation = evaluation_batches(dataset.source("val"), dataset.classes) if "val" in dataset.splits else None
-    model.fit(
-        batches,
-        initial_epoch=epoch,
-        epochs=recipe.epochs,
-        steps_per_epoch=steps_per_epoch,
-        validation_data=validation,
-        validation_freq=_validation_epochs(recipe),
-        callbacks=[
-            FiniteLoss(output),
-            keras.callbacks.CSVLogger(str(output / "log.csv"), append=epoch > 0),
-            keras.callbacks.TensorBoard(str(output / "tensorboard"), write_graph=False),
-            _Curve(output),
-            Checkpoints(output, best=best),
-        ],
-        shuffle=False,
-        verbose=verbose,
-    )
+    log = keras.callbacks.CSVLogger(str(output / "log.csv"), append=epoch > 0)
+    try:
+        model.fit(
+            batches,
+            initial_epoch=epoch,
+            epochs=recipe.epochs,
+            steps_per_epoch=steps_per_epoch,
+            validation_data=validation,
+            validation_freq=_validation_epochs(recipe),
+            callbacks=[
+                FiniteLoss(output),
+                log,
+                keras.callbacks.TensorBoard(str(output / "tensorboard"), write_graph=False),
+                _Curve(output),
+                Checkpoints(output, best=best),
+            ],
+            shuffle=False,
+            verbose=verbose,
+        )
+    finally:
+        if log.csv_file is not None:
+            log.csv_file.close()
     return model
 
 

@@ -66,7 +66,8 @@ def test_the_folder_of_a_run(undisturbed, data):
     assert config["versions"]["keras"] == keras.__version__
     assert config["images"] == {"train": 5, "val": 2}
     assert config["steps_per_epoch"] == 2
-    assert Image.open(undisturbed / "curve.png").size[0] > 300
+    with Image.open(undisturbed / "curve.png") as curve:
+        assert curve.size[0] > 300
     assert list((undisturbed / "tensorboard").rglob("events*"))
     log = rows(undisturbed)
     assert [row["epoch"] for row in log] == ["0", "1", "2"]

@@ -83,7 +83,9 @@ def predict_files(
     if weighting:
         if not hasattr(model, "weighting_maps"):
             raise ValueError(f"model {model.name!r} has no weighting_maps: only a CaCNet has weights to show")
-        model.weighting_maps(probe)
+        # Compiled, so that the backbone's features of a large photograph are not all held to the end.
+        weighting_maps = tf.function(model.weighting_maps, [tf.TensorSpec((1, None, None, 3))])
+        weighting_maps(probe)
     output.mkdir(parents=True, exist_ok=True)
     chosen: dict[str, tuple[int, ...]] = {}
     bar = keras.utils.Progbar(len(files), unit_name="image") if progress and files else None
@@ -94,7 +96,7 @@ def predict_files(
             write_atomically(_path(output, file, "ids"), partial(save_ids, ids, classes=classes))
             write_atomically(_path(output, file, "overlay"), Image.fromarray(overlay(image, ids, classes)).save)
             if weighting:
-                maps = model.weighting_maps(image[None].astype("float32"))
+                maps = weighting_maps(image[None].astype("float32"))
                 if not chosen:
                     chosen = choose_channels(maps, channels, seed)
                     print(f"weighting: {_in_words(chosen)} (drawn with seed {seed})")

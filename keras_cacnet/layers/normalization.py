@@ -1,5 +1,8 @@
 """The batch normalisation of every part of the network."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 
 MOMENTUM = 0.9  # PyTorch's 0.1, in the terms of Keras
@@ -51,3 +54,19 @@ def at_least_float32(dtype: str) -> str:
         ('float32', 'float64')
     """
     return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+
+def without_synchronization(config: Any) -> Any:
+    """A layer's or model's config with every `synchronized` switched off, for backends that refuse the flag.
+
+    Example:
+        >>> without_synchronization({"layers": [{"synchronized": True, "axis": -1}]})
+        {'layers': [{'synchronized': False, 'axis': -1}]}
+    """
+    if isinstance(config, Mapping):
+        return {
+            key: False if key == "synchronized" else without_synchronization(value) for key, value in config.items()
+        }
+    if isinstance(config, list | tuple):
+        return [without_synchronization(value) for value in config]
+    return config

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_cacnet.layers.cac import checked_dilation_rates, checked_kernel_size
-from keras_cacnet.layers.normalization import synchronizes
+from keras_cacnet.layers.normalization import synchronizes, without_synchronization
 from keras_cacnet.layers.resize import ResizeLike
 from keras_cacnet.models.backbones import backbone as named_backbone
 from keras_cacnet.models.dilation import dilate
@@ -251,7 +251,7 @@ class CaCNet(keras.Model):
         backbone = config.pop("backbone")
         if isinstance(backbone, Mapping):
             if not synchronizes(True):
-                backbone = _without_synchronization(backbone)
+                backbone = without_synchronization(backbone)
             backbone = keras.saving.deserialize_keras_object(backbone, custom_objects=custom_objects)
         dtype = keras.dtype_policies.deserialize(config.pop("dtype"))
         return cls(backbone=backbone, dtype=dtype, **config)
@@ -293,14 +293,3 @@ def _default_policy(policy: Any) -> Iterator[None]:
 def _check(name: str, value: Any, holds: bool, wanted: str) -> None:
     if not holds:
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
-
-
-def _without_synchronization(config: Any) -> Any:
-    """The config with `synchronized` switched off: Keras refuses it outside TensorFlow."""
-    if isinstance(config, Mapping):
-        return {
-            key: False if key == "synchronized" else _without_synchronization(value) for key, value in config.items()
-        }
-    if isinstance(config, list | tuple):
-        return [_without_synchronization(value) for value in config]
-    return config

@@ -25,14 +25,17 @@ def open_dataset(data: str | Path, data_dir: str | Path | None = None) -> Segmen
     """Opens a data set by its name or its folder.
 
     Args:
-        data: The path of a folder (see `Folder`).
-        data_dir: Where generated sets are kept; a folder is read in place and takes no notice of it.
+        data: "scenes", the generated set, or the path of a folder (see `Folder`). A folder called scenes is
+            `./scenes`.
+        data_dir: Where the generated set is kept, made on first use; `records.cache_folder()` where None. A
+            folder is read in place and takes no notice of it.
 
     Returns:
         The data set.
 
     Raises:
-        ValueError: The folder does not exist or is not laid out as a data set.
+        ValueError: The folder does not exist or is not laid out as a data set, or the generated set cannot be
+            written.
 
     Example:
 
@@ -40,4 +43,10 @@ def open_dataset(data: str | Path, data_dir: str | Path | None = None) -> Segmen
     Traceback (most recent call last):
     ValueError: nowhere: does not exist; expected images/train/NAME.jpg ...
     """
+    if data == "scenes":
+        # tensorflow-datasets loads slowly, and a folder does not need it.
+        from keras_cacnet.datasets.records import Records, cache_folder
+        from keras_cacnet.datasets.scenes import Scenes
+
+        return Records(Scenes(data_dir=data_dir or cache_folder()))
     return Folder(data)

@@ -1,5 +1,5 @@
 # Two commands for a fresh clone: `make quickstart` and `make test`. Each makes its own environment first.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2

@@ -10,7 +10,10 @@ from keras_cacnet.datasets import open_dataset, read_image
 from keras_cacnet.export import verify
 from keras_cacnet.training.run import Run
 
-NETWORK = "--backbone resnet14_narrow --head-channels 64 --learning-rate 0.02 --head-factor 1 --validate-every 2"
+NETWORK = (
+    "--backbone resnet14_narrow --head-channels 64 --learning-rate 0.02 --head-factor 1 "
+    "--scale-min 0.75 --scale-max 1.5 --validate-every 3"
+)
 
 
 def command(words: list[str]) -> None:
@@ -52,7 +55,7 @@ def quickstart(output: Path, epochs: int, crop_size: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("quickstart"), help="folder for everything it makes")
-    parser.add_argument("--epochs", type=int, default=8, help="passes over the training scenes")
+    parser.add_argument("--epochs", type=int, default=12, help="passes over the training scenes")
     parser.add_argument("--crop-size", type=int, default=96, help="side of the training crops, in pixels")
     options = parser.parse_args()
     if options.output.exists():

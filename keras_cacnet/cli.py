@@ -54,8 +54,9 @@ def _train(options: argparse.Namespace) -> int:
         given = {**run.recipe.to_json(), **given}
     if data is None:
         raise ValueError("--data is missing: a folder, or scenes")
+    recipe = Recipe.from_json(given)
     dataset = open_dataset(data, options.data_dir)
-    train(Recipe.from_json(given), dataset, options.output, options.resume, options.verbose, str(data))
+    train(recipe, dataset, options.output, options.resume, options.verbose, str(data))
     print(f"run: {options.output}")
     print(f"next: keras-cacnet evaluate {options.output} --data {data} --split val")
     return 0

@@ -57,6 +57,8 @@ def augment(
     # The minimum guards against a product that float32 rounds up to room + 1.
     corner = tf.minimum(tf.cast(draws[1:3] * tf.cast(room + 1, "float32"), "int32"), room)
     image, mask = scaled_crop(image, mask, scaled, corner, crop)
+    # Sums of rounded weights reach 255.0001.
+    image = tf.clip_by_value(image, 0.0, 255.0)
     if flip:
         mirrored = draws[3] < 0.5
         image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)

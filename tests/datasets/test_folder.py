@@ -1,0 +1,147 @@
+"""A folder of one's own: pairing, order, and what it says of a wrong one."""
+
+import os
+
+import pytest
+
+from keras_cacnet.datasets import Folder, open_dataset
+
+
+def messages(data, split):
+    return {os.path.basename(finding.where): f"{finding.level}: {finding.message}" for finding in data.layout(split)}
+
+
+def test_pairs_and_order(folder):
+    data = open_dataset(folder.root)
+    assert data.splits == ("train", "val", "test")
+    assert [example.name for example in data.source("train")] == ["0", "1", "2"]
+    first = data.source("train")[0]
+    assert first.image == folder.root / "images" / "train" / "0.jpg"
+    assert first.mask == folder.root / "labels" / "train" / "0.png"
+    assert data.source("test")[0].mask is None
+    assert all(not data.layout(split) for split in data.splits)
+
+
+def test_suffixes_in_any_case_and_odd_names(folder):
+    for name, mask in (("A b.JPG", "A b.PNG"), ("ü.v2.Jpeg", "ü.v2.png"), ("c.PNG", "c.png")):
+        folder.image("val", name, [[[0, 0, 0]]], format="PNG")
+        folder.mask("val", mask, [[0]], format="PNG")
+    data = Folder(str(folder.root))
+    assert [(e.name, e.mask.name) for e in data.source("val")[2:]] == [
+        ("A b", "A b.PNG"),
+        ("c", "c.png"),
+        ("ü.v2", "ü.v2.png"),
+    ]
+    assert not data.layout("val")
+
+
+def test_home_and_relative_paths(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.root.parent))
+    assert len(Folder("~/data").source("train")) == 3
+    monkeypatch.chdir(folder.root.parent)
+    assert len(Folder("data").source("train")) == 3
+
+
+def test_links_are_followed(folder):
+    (folder.root / "images" / "val" / "far.jpg").symlink_to(folder.root / "images" / "train" / "0.jpg")
+    (folder.root / "labels" / "val" / "far.png").symlink_to(folder.root / "labels" / "train" / "0.png")
+    assert [example.name for example in Folder(folder.root).source("val")] == ["0", "1", "far"]
+
+
+def test_test_split_may_have_masks(folder):
+    folder.mask("test", "0.png", [[0]])
+    assert Folder(folder.root).source("test")[0].mask.name == "0.png"
+
+
+def test_other_splits_come_after_the_known(folder):
+    folder.image("dusk", "0.png", [[[0, 0, 0]]])
+    assert Folder(folder.root).splits == ("train", "val", "test", "dusk")
+
+
+def test_unknown_split_names_those_that_exist(folder):
+    data = Folder(folder.root)
+    for ask in (data.source, data.layout):
+        with pytest.raises(ValueError, match="has no split 'dev'; it has train, val, test"):
+            ask("dev")
+
+
+@pytest.mark.parametrize("missing", ["images", "classes.txt"])
+def test_wrong_folder_says_what_is_missing_and_found(folder, missing):
+    (folder.root / missing).rename(folder.root / "elsewhere")
+    with pytest.raises(ValueError, match="not a data set") as raised:
+        Folder(folder.root)
+    text = str(raised.value)
+    assert f"{folder.root / missing} is missing" in text
+    assert "expected images/train/NAME.jpg" in text
+    assert "found" in text.split("expected")[1]
+    assert "elsewhere" in text.split("found")[1]
+
+
+def test_no_splits(folder, tmp_path):
+    for split in ("train", "val", "test"):
+        (folder.root / "images" / split).rename(tmp_path / split)
+    with pytest.raises(ValueError, match="no split: .*images/train is missing; .* found nothing in images"):
+        Folder(folder.root)
+
+
+def test_a_file_or_nothing(folder):
+    with pytest.raises(ValueError, match=r"classes\.txt: is a file; expected images/train"):
+        Folder(folder.root / "classes.txt")
+    with pytest.raises(ValueError, match="nowhere: does not exist; expected images/train"):
+        Folder(folder.root / "nowhere")
+
+
+def test_missing_partners_both_ways(folder):
+    (folder.root / "labels" / "train" / "1.png").unlink()
+    folder.mask("train", "orphan.png", [[0]])
+    found = messages(Folder(folder.root), "train")
+    assert found.keys() == {"1.png", "orphan.png"}
+    assert found["1.png"].startswith("error: missing: the mask of")
+    assert "images/train/1.jpg" in found["1.png"]
+    assert "images/train/orphan (.jpg, .jpeg, .png) is missing" in found["orphan.png"]
+
+
+def test_missing_folder_of_masks_is_told_once(folder, tmp_path):
+    (folder.root / "labels" / "train").rename(tmp_path / "gone")
+    assert messages(Folder(folder.root), "train") == {"train": "error: missing: the folder with the masks of 3 images."}
+
+
+def test_two_images_of_one_name(folder):
+    folder.image("train", "1.png", [[[0, 0, 0]]])
+    data = Folder(folder.root)
+    assert messages(data, "train") == {"1.jpg": "error: 1.jpg and 1.png have one name, '1'; keep one of them."}
+
+
+def test_what_is_left_out_is_told(folder):
+    images = folder.root / "images" / "train"
+    (images / "old.jpg").mkdir()
+    (images / "Thumbs.db").write_bytes(b"x")
+    (images / ".DS_Store").write_bytes(b"x")
+    (images / "._0.jpg").write_bytes(b"x")
+    data = Folder(folder.root)
+    assert messages(data, "train") == {
+        "train": "warning: left out, not .jpg or .jpeg or .png files: Thumbs.db, old.jpg/."
+    }
+    assert len(data.source("train")) == 3
+
+
+@pytest.mark.parametrize(("split", "level"), [("val", "error"), ("test", "warning")])
+def test_empty_split(folder, split, level):
+    for part in ("images", "labels"):
+        for path in (folder.root / part / split).glob("*"):
+            path.unlink()
+    assert messages(Folder(folder.root), split) == {split: f"{level}: no images (.jpg, .jpeg, .png)."}
+
+
+def test_camvid(shared_data):
+    data = Folder(shared_data / "camvid")
+    assert {split: len(data.source(split)) for split in data.splits} == {"train": 367, "val": 101}
+    assert not data.layout("train")
+    assert not data.layout("val")
+
+
+def test_a_foreign_layout(shared_data):
+    with pytest.raises(
+        ValueError, match=r"images is missing; expected .* found Annotations|found ImageSets|found JPEG"
+    ):
+        Folder(shared_data / "voc2012_sample" / "VOCdevkit" / "VOC2012")

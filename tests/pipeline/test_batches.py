@@ -1,0 +1,226 @@
+"""The stream of batches: order, resumption, parallel readers, and what becomes of an error."""
+
+import hashlib
+import io
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_cacnet.datasets import VOID, ClassTable, Example, open_dataset, read_example
+from keras_cacnet.pipeline import evaluation_batches, reading_error, training_batches
+
+TABLE = ClassTable(("a", "b", "c"), ((0, 0, 0),) * 3, (0, 1, 2))
+SIZES = [(40, 30), (24, 50), (33, 33), (20, 20), (61, 37), (30, 44), (25, 25)]
+
+
+def png(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Source(list):
+    """Seven examples; example i is of grey level 30 i + 20. Readers can be told to dawdle."""
+
+    def __init__(self, slow=False):
+        rng = np.random.default_rng(0)
+        self.slow = slow
+        self.read = []
+        for i, size in enumerate(SIZES):
+            mask = rng.integers(0, 4, size, "uint8")
+            mask[mask == 3] = VOID
+            super().append(Example(f"e{i}", png(np.full((*size, 3), 30 * i + 20, "uint8")), png(mask)))
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        if self.slow:
+            # Readers overtake each other.
+            time.sleep(0.002 * (index % 3))
+        return super().__getitem__(index)
+
+
+def stream(source=None, **options):
+    options = {"batch_size": 3, "crop_size": 32, "steps": 14, "seed": 7} | options
+    return training_batches(source or Source(), TABLE, **options)
+
+
+def arrays(batches):
+    return [(images.numpy(), masks.numpy()) for images, masks in batches]
+
+
+def assert_equal_streams(one, other):
+    assert len(one) == len(other)
+    for (images, masks), (images_too, masks_too) in zip(one, other, strict=True):
+        np.testing.assert_array_equal(images, images_too)
+        np.testing.assert_array_equal(masks, masks_too)
+
+
+def order(batches):
+    """Which example each image is of, read off its grey level."""
+    return [round((float(image.max()) - 20) / 30) for images, _ in arrays(batches) for image in images]
+
+
+def test_types_and_shapes_are_known_beforehand():
+    batches = stream()
+    images, masks = batches.element_spec
+    assert images == tf.TensorSpec((3, 32, 32, 3), tf.float32)
+    assert masks == tf.TensorSpec((3, 32, 32), tf.uint8)
+    assert int(batches.cardinality()) == 14
+    assert int(stream(start_step=4).cardinality()) == 10
+
+
+def test_same_batches_whatever_the_number_of_readers():
+    one = arrays(stream(num_parallel_calls=1))
+    for parallel in (2, 8, tf.data.AUTOTUNE):
+        assert_equal_streams(one, arrays(stream(Source(slow=True), num_parallel_calls=parallel)))
+
+
+@pytest.mark.parametrize("start", [1, 5, 13, 14])
+def test_a_later_start_gives_the_rest(start):
+    assert_equal_streams(arrays(stream())[start:], arrays(stream(start_step=start)))
+
+
+def test_more_steps_go_on():
+    assert_equal_streams(arrays(stream()), arrays(stream(steps=20))[:14])
+
+
+def test_each_example_once_an_epoch_in_another_order_each():
+    count = len(SIZES)
+    seen = order(stream(scale_range=(1.0, 1.0)))
+    epochs = [tuple(seen[i : i + count]) for i in range(0, len(seen) - count + 1, count)]
+    assert len(epochs) == 6
+    assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
+    assert len(set(epochs)) == 6
+
+
+def test_first_places_are_spread():
+    seen = order(stream(batch_size=1, steps=60 * len(SIZES), scale_range=(1.0, 1.0)))
+    # 60 epochs and 7 examples: that a given one is never the first has a probability of 1e-4.
+    assert set(seen[:: len(SIZES)]) == set(range(len(SIZES)))
+
+
+def test_an_example_looks_another_way_each_epoch():
+    source = [Source()[2]]
+    batches = arrays(stream(source, batch_size=1, steps=6))
+    assert len({masks.tobytes() for _, masks in batches}) == 6
+
+
+def test_seeds_differ():
+    one, other = arrays(stream()), arrays(stream(seed=8))
+    assert not all(np.array_equal(a[0], b[0]) for a, b in zip(one, other, strict=True))
+
+
+def digest(batches):
+    return hashlib.sha256(b"".join(a.tobytes() + b.tobytes() for a, b in arrays(batches))).hexdigest()
+
+
+def test_equal_in_another_process():
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import test_batches as t; print(t.digest(t.stream()))"
+    command = [sys.executable, "-c", code, str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == digest(stream())
+
+
+def test_reading_happens_side_by_side():
+    gate = threading.Barrier(2, timeout=20)
+
+    class Gated(Source):
+        def __getitem__(self, index):
+            if len(self.read) < 2:
+                self.read.append(index)
+                # Passes only where two readers are here at once.
+                gate.wait()
+            return super().__getitem__(index)
+
+    assert len(arrays(stream(Gated(), steps=2, num_parallel_calls=2))) == 2
+
+
+def test_evaluation_is_whole_and_in_order():
+    source = Source(slow=True)
+    batches = arrays(evaluation_batches(source, TABLE))
+    assert len(batches) == len(SIZES)
+    for example, (image, mask) in zip(Source(), batches, strict=True):
+        expected, expected_mask = read_example(example, TABLE)
+        np.testing.assert_array_equal(image, expected[None])
+        np.testing.assert_array_equal(mask, expected_mask[None])
+        assert image.dtype == np.float32
+        assert mask.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size has to be 1 or greater; received 0"),
+        ({"crop_size": -1}, "crop_size has to be 1 or greater; received -1"),
+        ({"steps": 0}, "steps has to be 1"),
+        ({"seed": -1}, "seed has to be 0 or greater; received -1"),
+        ({"start_step": 15}, "start_step has to be no greater than steps, 14; received 15"),
+        ({"start_step": -1}, "start_step has to be 0"),
+        ({"scale_range": (0.0, 1.0)}, "scale_range"),
+        ({"scale_range": (2.0, 1.0)}, "scale_range"),
+    ],
+)
+def test_bad_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        stream(**options)
+
+
+def test_nothing_to_read():
+    for make in (
+        lambda: training_batches([], TABLE, batch_size=1, crop_size=8, steps=1, seed=0),
+        lambda: evaluation_batches([], TABLE),
+    ):
+        with pytest.raises(ValueError, match="no examples"):
+            make()
+
+
+def broken(tmp_path):
+    path = tmp_path / "un été.jpg"
+    path.write_bytes(b"not an image")
+    return [Example("un été", path, png(np.zeros((4, 4), "uint8")))], path
+
+
+def test_a_broken_file_names_itself_through_fit(tmp_path):
+    source, path = broken(tmp_path)
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 1)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=VOID))
+    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        model.fit(stream(source), verbose=0, shuffle=False)
+    message = reading_error(raised.value)
+    assert message.startswith(f"{path}: not an image that can be read")
+    assert "\n" not in message
+    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        model.evaluate(evaluation_batches(source, TABLE), verbose=0)
+    assert reading_error(raised.value) == message
+
+
+def test_unknown_ids_name_their_file_through_the_stream():
+    source = Source()
+    source[3] = Example("e3", source[3].image, png(np.full(SIZES[3], 77, "uint8")))
+    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        arrays(stream(source))
+    assert reading_error(raised.value).startswith("e3 (mask): id 77 (400 pixels) is not in the class table")
+
+
+def test_other_errors_are_not_the_readers():
+    assert reading_error(ValueError("labels/a.png: something")) is None
+    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        tf.reshape(tf.zeros(3), (2, 2))
+    assert reading_error(raised.value) is None
+
+
+def test_camvid(shared_data):
+    data = open_dataset(shared_data / "camvid")
+    options = {"batch_size": 4, "crop_size": 96, "steps": 1, "seed": 0}
+    [(images, masks)] = training_batches(data.source("train"), data.classes, **options)
+    assert images.shape == (4, 96, 96, 3)
+    assert 0 <= float(tf.reduce_min(images)) <= float(tf.reduce_max(images)) <= 255
+    assert set(np.unique(masks)) <= {*range(11), VOID}

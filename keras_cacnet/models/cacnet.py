@@ -10,10 +10,12 @@ from keras import ops
 
 from keras_cacnet.layers.cac import checked_dilation_rates, checked_kernel_size
 from keras_cacnet.layers.normalization import synchronizes, without_synchronization
-from keras_cacnet.layers.resize import ResizeLike
+from keras_cacnet.layers.resize import PadToMultiple, ResizeLike
 from keras_cacnet.models.backbones import backbone as named_backbone
 from keras_cacnet.models.dilation import dilate
 from keras_cacnet.models.heads import auxiliary_head, decoder
+
+RES4_STRIDE = 16  # of a ResNet that is not dilated
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
@@ -102,27 +104,19 @@ class CaCNet(keras.Model):
         else:
             network = dilate(backbone, output_stride, synchronizes(synchronized))
         channels = {level: tensor.shape[-1] for level, tensor in network.output.items()}
-        decode = decoder(
-            channels["P5"],
-            num_classes,
-            head_channels,
-            sizes,
-            rates,
-            global_pooling,
-            dropout,
-            synchronized,
-            policy,
-        )
+        settings = (num_classes, head_channels, sizes, rates, global_pooling, dropout, synchronized, policy)
+        decode = decoder(channels["P5"], *settings)
         auxiliary = None
         if auxiliary_weight:
             auxiliary = auxiliary_head(channels["P4"], num_classes, dropout, synchronized, policy)
         logits_dtype = decode.output.dtype
-        resize = ResizeLike(name="resize", dtype=logits_dtype)
+        resize = ResizeLike(output_stride, name="resize", dtype=logits_dtype)
 
         # === Functional model ===
         float64 = policy.compute_dtype == "float64"
         images = keras.Input((None, None, 3), name="images", dtype="float64" if float64 else "float32")
-        logits = resize([decode(network(images)["P5"]), images])
+        pad = PadToMultiple(output_stride, name="pad", dtype=images.dtype)
+        logits = resize([decode(network(pad(images))["P5"]), images])
         super().__init__(inputs=images, outputs=logits, name=name, **kwargs)
 
         # === Config ===
@@ -139,7 +133,9 @@ class CaCNet(keras.Model):
         self.synchronized = synchronized
         self.decoder = decode
         self.auxiliary = auxiliary
+        self.pad = pad
         self.resize = resize
+        self.resize_auxiliary = ResizeLike(min(output_stride, RES4_STRIDE), name="resize_auxiliary", dtype=logits_dtype)
         self.policy = policy
         self._latest = threading.local()
 
@@ -147,9 +143,9 @@ class CaCNet(keras.Model):
         if not training or self.auxiliary is None:
             return super().call(inputs, training=training, mask=mask)
         images = ops.convert_to_tensor(inputs, dtype=self.input.dtype)
-        features = self.backbone(images, training=True)
+        features = self.backbone(self.pad(images), training=True)
         logits = self.resize([self.decoder(features["P5"], training=True), images])
-        auxiliary = self.resize([self.auxiliary(features["P4"], training=True), images])
+        auxiliary = self.resize_auxiliary([self.auxiliary(features["P4"], training=True), images])
         # Replicas trace in threads of their own, hence one slot a thread; `compute_loss` empties it.
         self._latest.logits, self._latest.auxiliary = logits, auxiliary
         return logits
@@ -206,10 +202,12 @@ class CaCNet(keras.Model):
         if not self.num_heads:
             raise ValueError(f"{self.name} has num_heads=0: there is no weighting to look at")
         heads = [f"head_{index}" for index in range(1, self.num_heads + 1)]
-        before = keras.Model(self.decoder.input, [self.decoder.get_layer(f"{head}_relu").output for head in heads])
-        features = before(self.backbone(ops.convert_to_tensor(images, dtype=self.input.dtype))["P5"])
+        before = keras.Model(
+            self.decoder.input, {head: self.decoder.get_layer(f"{head}_relu").output for head in heads}
+        )
+        images = self.pad(ops.convert_to_tensor(images, dtype=self.input.dtype))
         maps = {}
-        for head, x in zip(heads, features if self.num_heads > 1 else ops.convert_to_tensor(features), strict=True):
+        for head, x in before(self.backbone(images)["P5"]).items():
             weights = self.decoder.get_layer(f"{head}_cac").weighting(x)
             maps[head] = {"X": x, "W": weights, "X*": x * weights}
         return maps

@@ -53,13 +53,15 @@ def feature_levels(backbone: keras.Model) -> dict[str, keras.KerasTensor]:
         >>> sorted(feature_levels(keras.Model(image, {"P4": x, "P5": keras.layers.ReLU()(x)})))
         ['P4', 'P5']
     """
+    # A Sequential model has outputs, but no `output` before it is called.
+    outputs = None if isinstance(backbone, keras.Sequential) else backbone.output
     if getattr(backbone, "pyramid_level_inputs", None):
         layers = backbone.pyramid_level_inputs
         found = {level: backbone.get_layer(layer).output for level, layer in layers.items()}
     elif getattr(backbone, "pyramid_outputs", None):
         found = dict(backbone.pyramid_outputs)
-    elif isinstance(backbone.output, dict):
-        found = dict(backbone.output)
+    elif isinstance(outputs, dict):
+        found = dict(outputs)
     else:
         found = {}
     levels = {level: found[level] for level in LEVELS if level in found}

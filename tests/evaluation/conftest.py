@@ -27,7 +27,7 @@ def build(num_classes=5, seed=0):
     x = Traced(name="traced")(keras.layers.Rescaling(1 / 64)(images))
     init = keras.initializers.RandomNormal(stddev=1.0, seed=seed)
     x = keras.layers.Conv2D(num_classes, 3, strides=4, padding="same", kernel_initializer=init)(x)
-    model = keras.Model(images, ResizeLike()([x, images]), name="small")
+    model = keras.Model(images, ResizeLike(4)([x, images]), name="small")
     model.get_layer("traced").traces = 0
     return model
 

@@ -18,4 +18,4 @@ def model():
     images = keras.Input((None, None, 3))
     x = keras.layers.Rescaling(1 / 64)(images)
     x = keras.layers.Conv2D(3, 3, strides=4, padding="same", kernel_initializer="orthogonal")(x)
-    return keras.Model(images, ResizeLike()([x, images]), name="small")
+    return keras.Model(images, ResizeLike(4)([x, images]), name="small")

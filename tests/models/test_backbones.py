@@ -109,9 +109,7 @@ np.testing.assert_allclose(got, np.load("expected.npy"), rtol=1e-5, atol=1e-6)
 
 
 def test_bad_arguments():
-    with pytest.raises(
-        ValueError, match=r"no backbone 'ResNet-50'.*mean 'resnet50'.*resnet18.*resnet14_narrow"
-    ):
+    with pytest.raises(ValueError, match=r"no backbone 'ResNet-50'.*mean 'resnet50'.*resnet18.*resnet14_narrow"):
         backbone("ResNet-50")
     with pytest.raises(ValueError, match=r"no backbone 'vit'\. The names are"):
         backbone("vit")

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import keras_cacnet as kc
+from keras_cacnet.layers.resize import ResizeLike
 
 SMALL = {"backbone": "resnet14_narrow", "head_channels": 8}
 
@@ -81,16 +82,28 @@ def test_float64_logits_and_their_interpolation():
         assert network(images(1, 24, 40)).dtype == tf.float64
     finally:
         keras.config.set_dtype_policy(before)
-    resize = kc.layers.resize.ResizeLike(dtype="float64")
-    for low, high in [((3, 4), (24, 31)), ((1, 1), (5, 3)), ((5, 6), (2, 3))]:
+    for low, stride, image in [((3, 4), 8, (24, 31)), ((1, 1), 16, (5, 3)), ((5, 6), 1, (5, 6))]:
         x = np.random.default_rng(0).normal(size=(2, *low, 3))
-        exact = resize([x, np.zeros((2, *high, 1))])
+        exact = ResizeLike(stride, dtype="float64")([x, np.zeros((2, *image, 1))])
+        large = tf.image.resize(x, (low[0] * stride, low[1] * stride))
         # tf.image.resize computes in float32.
-        assert np.allclose(exact, tf.image.resize(x, high), rtol=1e-5, atol=1e-5)
+        assert np.allclose(exact, large[:, : image[0], : image[1]], rtol=1e-5, atol=1e-5)
         assert exact.dtype == tf.float64
     ramp = np.arange(4.0)[None, :, None, None]
-    between = resize([ramp, np.zeros((1, 8, 1, 1))])[0, :, 0, 0]
-    assert np.array_equal(between, [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
+    between = ResizeLike(2, dtype="float64")([ramp, np.zeros((1, 7, 1, 1))])[0, :, 0, 0]
+    assert np.array_equal(between, [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75])
+
+
+@pytest.mark.parametrize("output_stride", [8, 32])
+def test_logits_do_not_shift_with_the_size(output_stride):
+    """Any image gives what the same image gives when its last row and column go on to a multiple of the stride."""
+    network = small(output_stride=output_stride)
+    randomise_statistics(network)
+    for height, width in [(33, 47), (64, 65), (1, 70)]:
+        x = images(1, height, width).astype("float32")
+        multiple = np.pad(x, ((0, 0), (0, -height % output_stride), (0, -width % output_stride), (0, 0)), "edge")
+        # The same graph on the same padded image: only the order of float32 sums may differ.
+        assert np.allclose(network(x), network(multiple)[:, :height, :width], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

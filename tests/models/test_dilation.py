@@ -27,9 +27,7 @@ def randomized(model, seed=0):
             statistics = rng.uniform(0.5, 1.5, n), rng.normal(0, 0.3, n), rng.normal(0, 0.3, n)
             layer.set_weights([*statistics, rng.uniform(0.5, 1.5, n)])
         elif layer.weights:
-            layer.set_weights(
-                [rng.normal(0, np.sqrt(2 / np.prod(w.shape[:-1])), w.shape) for w in layer.weights]
-            )
+            layer.set_weights([rng.normal(0, np.sqrt(2 / np.prod(w.shape[:-1])), w.shape) for w in layer.weights])
     return model
 
 
@@ -41,9 +39,7 @@ def levels(model):
     """The original's levels, taken from the library's own table and not by the code under test."""
     if hasattr(model, "pyramid_outputs"):
         return keras.Model(model.input, {k: model.pyramid_outputs[k] for k in ("P2", "P3", "P4", "P5")})
-    return keras.Model(
-        model.input, {k: model.get_layer(v).output for k, v in model.pyramid_level_inputs.items()}
-    )
+    return keras.Model(model.input, {k: model.get_layer(v).output for k, v in model.pyramid_level_inputs.items()})
 
 
 def assert_a_trous(original, dilated, output_stride, size):

@@ -34,9 +34,7 @@ def random_network(library, architecture=TINY, seed=0):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.weights])
         elif layer.weights:
-            layer.set_weights(
-                [rng.normal(0, np.sqrt(2 / np.prod(w.shape[:-1])), w.shape) for w in layer.weights]
-            )
+            layer.set_weights([rng.normal(0, np.sqrt(2 / np.prod(w.shape[:-1])), w.shape) for w in layer.weights])
     return model
 
 
@@ -186,14 +184,10 @@ def test_wrong_depth_in_a_file(tmp_path):
     path = tmp_path / "own.weights.h5"
     backbone("tiny").save_weights(path)
     missing = r"own\.weights\.h5 does not fit deeper: layer v2_stack_1_block2_1_conv: "
-    with pytest.raises(
-        ValueError, match=missing + r"the network has \(1, 1, 32, 8\), the file no such layer"
-    ):
+    with pytest.raises(ValueError, match=missing + r"the network has \(1, 1, 32, 8\), the file no such layer"):
         backbone("deeper", path)
     backbone("deeper").save_weights(path)
-    surplus = (
-        r"does not fit tiny: layer v2_stack_1_block2_1_bn: the network has no such layer, the file \(8,\)"
-    )
+    surplus = r"does not fit tiny: layer v2_stack_1_block2_1_bn: the network has no such layer, the file \(8,\)"
     with pytest.raises(ValueError, match=surplus):
         backbone("tiny", path)
 
@@ -252,9 +246,7 @@ def test_older_file_that_does_not_fit(preset, tmp_path):
     path = folder / "model.weights.h5"
     random_network(preset[0], DEEPER).save_weights(path)
     strip_names(path)
-    expected = (
-        r"h5 does not fit tiny: layer v?2?_?stack_?2_block\d_\d_\w+: the network has .*, the file .* more\."
-    )
+    expected = r"h5 does not fit tiny: layer v?2?_?stack_?2_block\d_\d_\w+: the network has .*, the file .* more\."
     with pytest.raises(ValueError, match=expected):
         backbone("tiny", folder)
 
@@ -286,9 +278,7 @@ def test_pre_activation_is_another_network(tmp_path):
 
 
 def test_paths_and_models_that_are_none(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"weights='imagenette'.*Pass None, 'imagenet', a preset folder"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"weights='imagenette'.*Pass None, 'imagenet', a preset folder"):
         backbone("tiny", "imagenette")
     with pytest.raises(FileNotFoundError, match=r"has no config\.json"):
         backbone("tiny", tmp_path)

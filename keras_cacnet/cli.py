@@ -56,6 +56,8 @@ def _train(options: argparse.Namespace) -> int:
         raise ValueError("--data is missing: a folder, or scenes")
     recipe = Recipe.from_json(given)
     dataset = open_dataset(data, options.data_dir)
+    if recipe.weights is None:
+        print("note: the backbone starts from random weights; the paper starts from ImageNet's (--weights imagenet)")
     train(recipe, dataset, options.output, options.resume, options.verbose, str(data))
     print(f"run: {options.output}")
     print(f"next: keras-cacnet evaluate {options.output} --data {data} --split val")

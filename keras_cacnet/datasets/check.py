@@ -1,25 +1,12 @@
 """What is wrong with a data set, told before anyone trains on it."""
 
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import numpy as np
-
+from keras_cacnet.datasets.check_example import inspect, inspect_headers
 from keras_cacnet.datasets.check_report import CheckReport, SplitFacts
-from keras_cacnet.datasets.classes import VOID, ClassTable
-from keras_cacnet.datasets.reading import (
-    open_image,
-    orientation,
-    read_image,
-    read_mask,
-    refuse_mask_format,
-    shown_size,
-    size_difference,
-)
+from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, check_split
 
 SMALL = 64
@@ -44,7 +31,8 @@ def check(dataset: SegmentationDataset, splits: Sequence[str] | None = None, pro
 
     Example:
 
-    >>> from keras_cacnet.datasets import Example, ClassTable
+    >>> from pathlib import Path
+    >>> from keras_cacnet.datasets import ClassTable, Example
     >>> class Nothing:
     ...     name, classes, splits = "nothing", ClassTable(("sky",), ((0, 0, 255),), (0,)), ("train",)
     ...     def source(self, split): return [Example("beach", Path("beach.jpg"), Path("beach.png"))]
@@ -68,7 +56,7 @@ def check(dataset: SegmentationDataset, splits: Sequence[str] | None = None, pro
         rotated: list[str] = []
         small: list[str] = []
         with ThreadPoolExecutor(os.cpu_count()) as readers:
-            read = readers.map(lambda i, s=source: _read(s[i], dataset.classes), range(len(source)))
+            read = readers.map(lambda i, s=source: inspect(s[i], dataset.classes), range(len(source)))
             for one in read:
                 bar.step()
                 findings += _not_told(one.findings, layout)
@@ -103,7 +91,8 @@ def check_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = No
 
     Example:
 
-    >>> from keras_cacnet.datasets import Example, ClassTable
+    >>> from pathlib import Path
+    >>> from keras_cacnet.datasets import ClassTable, Example
     >>> class Nothing:
     ...     name, classes, splits = "nothing", ClassTable(("sky",), ((0, 0, 255),), (0,)), ("train",)
     ...     def source(self, split): return [Example("beach", Path("beach.jpg"), Path("beach.png"))]
@@ -121,104 +110,13 @@ def check_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = No
         layout = dataset.layout(split)
         errors += [finding for finding in layout if finding.level == "error"]
         with ThreadPoolExecutor(os.cpu_count()) as readers:
-            for found in readers.map(lambda i, s=source: _read_headers(s[i]), range(len(source))):
+            for found in readers.map(lambda i, s=source: inspect_headers(s[i]), range(len(source))):
                 errors += _not_told(found, layout)
     if errors:
         more = f"\n  and {len(errors) - _LISTED} more" if len(errors) > _LISTED else ""
         lines = "".join(f"\n  {finding.where}: {finding.message}" for finding in errors[:_LISTED])
         count = f"{len(errors)} problem{'' if len(errors) == 1 else 's'}"
         raise ValueError(f"{dataset.name}: {count}:{lines}{more}")
-
-
-@dataclass
-class _Read:
-    """What one example holds."""
-
-    example: Example
-    findings: list[Finding] = field(default_factory=list)
-    size: tuple[int, int] | None = None
-    counts: np.ndarray | None = None
-    digest: str = ""
-    rotated: bool = False
-
-
-def _read(example: Example, classes: ClassTable) -> _Read:
-    one = _Read(example)
-    mask_size = None
-    try:
-        data = _bytes(example.image, example.image_origin)
-        one.digest = hashlib.sha256(data).hexdigest()
-        height, width = read_image(data, example.image_origin).shape[:2]
-        one.size = (width, height)
-        with open_image(data, example.image_origin) as image:
-            one.rotated = orientation(image) in range(2, 9)
-    except ValueError as error:
-        one.findings.append(_finding(example.image_origin, error))
-    if example.mask is None:
-        return one
-    try:
-        data = _bytes(example.mask, example.mask_origin)
-        ids = read_mask(data, example.mask_origin)
-        mask_size = (ids.shape[1], ids.shape[0])
-        classes.to_training(ids, example.mask_origin)
-    except ValueError as error:
-        one.findings.append(_finding(example.mask_origin, error))
-    if mask_size is None:
-        return one
-    if one.size is not None and mask_size != one.size:
-        message = size_difference(example, one.size, mask_size)
-        one.findings.append(_finding(example.mask_origin, ValueError(message)))
-    one.counts = np.bincount(ids.ravel(), minlength=256)
-    used = [i for i in np.flatnonzero(one.counts).tolist() if i not in (*classes.void_ids, VOID)]
-    if not used:
-        one.findings.append(Finding("warning", example.mask_origin, "all void: nothing in it is trained or scored."))
-    elif moved := _moved_by_palette(data, example.mask_origin, used, classes):
-        one.findings.append(Finding("error", example.mask_origin, moved))
-    return one
-
-
-def _read_headers(example: Example) -> list[Finding]:
-    findings = []
-    image_size = None
-    try:
-        with open_image(example.image, example.image_origin) as image:
-            image_size = shown_size(image)
-    except ValueError as error:
-        findings.append(_finding(example.image_origin, error))
-    if example.mask is None:
-        message = "this split has no masks; only prediction can use it."
-        return [*findings, Finding("error", example.image_origin, message)]
-    try:
-        with open_image(example.mask, example.mask_origin) as mask:
-            refuse_mask_format(mask, example.mask, example.mask_origin)
-            if image_size is not None and shown_size(mask) != image_size:
-                raise ValueError(size_difference(example, image_size, shown_size(mask)))
-    except ValueError as error:
-        findings.append(_finding(example.mask_origin, error))
-    return findings
-
-
-def _moved_by_palette(data: bytes, origin: str, used: Sequence[int], classes: ClassTable) -> str | None:
-    """Tells where a mask's own palette says that its ids are not those of the class table.
-
-    Saving colours with an adaptive palette numbers them anew: every colour is one of the table's, but stands
-    at another index than there.
-    """
-    with open_image(data, origin) as mask:
-        if mask.mode != "P":
-            return None
-        flat = mask.getpalette("RGB") or []
-    colors = {i: tuple(flat[3 * i : 3 * i + 3]) for i in used}
-    if not set(colors.values()) <= set(classes.palette):
-        return None
-    for file_id, name, color in zip(classes.ids, classes.names, classes.palette, strict=True):
-        if file_id in colors and colors[file_id] != color:
-            other = classes.names[classes.palette.index(colors[file_id])]
-            return (
-                f"its palette shows id {file_id}, {name!r} in the class table, in the colour of {other!r}: the "
-                "ids were numbered anew when it was saved (adaptive palette); save indices, not colours."
-            )
-    return None
 
 
 def _repeated(digests: dict[str, list[tuple[str, Example]]]) -> list[Finding]:
@@ -260,21 +158,6 @@ def _missing_classes(classes: ClassTable, facts: dict[str, SplitFacts]) -> list[
         message = "only one class: every network is right everywhere. Give the rest a class of its own."
         findings.append(Finding("warning", "classes", message))
     return findings
-
-
-def _bytes(file: bytes | Path, origin: str) -> bytes:
-    if isinstance(file, bytes):
-        return file
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        raise ValueError(f"{origin}: no such file.") from None
-    except OSError as error:
-        raise ValueError(f"{origin}: cannot be opened ({error.strerror}).") from None
-
-
-def _finding(origin: str, error: ValueError) -> Finding:
-    return Finding("error", origin, str(error).removeprefix(f"{origin}: "))
 
 
 def _not_told(findings: Iterable[Finding], layout: Sequence[Finding]) -> list[Finding]:

@@ -7,6 +7,12 @@ is:
     white blob   above: cloud     below: ice (arctic land) or lily (tropical land)
     red disc     above: balloon   below: buoy
 
+So whoever sees looks alone cannot tell sky from lake nor a cloud from ice. Nor does it help to weight
+features by one vector for the whole picture, though the vector know everything about it: equal features get
+equal weights, one look one answer. With the best answer for each scene by itself 36.9 % of the val pixels
+that are not void are wrong, 32.1 % of those of blobs and discs. A network has to combine what is near, what
+is far (the land), and where.
+
 Only additions, products and square roots of doubles make the pictures, so they are the same on every machine.
 """
 

@@ -7,8 +7,10 @@ from keras import ops
 
 
 class _ConfusionMetric(keras.metrics.Metric):
-    def __init__(self, num_classes: int, ignore_class: int, name: str, dtype: Any = None) -> None:
-        super().__init__(name=name, dtype=dtype)
+    default_name = "confusion"
+
+    def __init__(self, num_classes: int, ignore_class: int = 255, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(name=name or self.default_name, dtype=dtype)
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes!r}")
         self.num_classes = num_classes
@@ -82,8 +84,7 @@ class MeanIoU(_ConfusionMetric):
         Section 4.1 of the CaC-Net paper, "Evaluation Metrics".
     """
 
-    def __init__(self, num_classes: int, ignore_class: int = 255, name: str = "mean_iou", dtype: Any = None) -> None:
-        super().__init__(num_classes, ignore_class, name, dtype)
+    default_name = "mean_iou"
 
     def result(self) -> Any:
         confusion = ops.cast(self.confusion, "float32" if self.dtype != "float64" else "float64")
@@ -122,10 +123,7 @@ class PixelAccuracy(_ConfusionMetric):
         Section 4.1 of the CaC-Net paper, "Evaluation Metrics".
     """
 
-    def __init__(
-        self, num_classes: int, ignore_class: int = 255, name: str = "pixel_accuracy", dtype: Any = None
-    ) -> None:
-        super().__init__(num_classes, ignore_class, name, dtype)
+    default_name = "pixel_accuracy"
 
     def result(self) -> Any:
         confusion = ops.cast(self.confusion, "float32" if self.dtype != "float64" else "float64")

@@ -23,8 +23,8 @@ def test_window_is_that_of_the_whole_image_scaled(scaled):
     window, ids = scaled_crop(image, mask, scaled, corner, crop)
     place = np.s_[corner[0] : corner[0] + crop[0], corner[1] : corner[1] + crop[1]]
     whole = tf.image.resize(image, scaled, antialias=True).numpy()[place]
-    # The centre of a pixel is computed as (i + 1/2 + corner) here and as (j + 1/2) there: float32 rounding.
-    np.testing.assert_allclose(window, whole, atol=2e-2)
+    # The centre of a pixel is i + 1/2 + corner here and j + 1/2 there: float32 rounding, measured 4e-4.
+    np.testing.assert_allclose(window, whole, atol=2e-3)
     whole_ids = tf.image.resize(mask[..., None], scaled, "nearest").numpy()[..., 0][place]
     np.testing.assert_array_equal(ids, whole_ids)
 

@@ -23,7 +23,7 @@ def batches(folder: Path, split: str, classes: kc.datasets.ClassTable, side: int
         return kc.datasets.read_image(image), classes.to_training(kc.datasets.read_mask(mask), str(mask))
 
     def load(path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, mask = tf.numpy_function(read, [path], (tf.uint8, tf.uint8))
+        image, mask = kc.pipeline.calls.call(read, [path], (tf.uint8, tf.uint8))
         image.set_shape((None, None, 3))
         mask.set_shape((None, None))
         image = tf.image.resize(image, (side, side))

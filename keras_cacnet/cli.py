@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 from keras_cacnet.training.recipes import Recipe
 
 BAD_INPUT = 2
+INTERRUPTED = 130  # as shells report it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words of the command line; `sys.argv` by default.
 
     Returns:
-        The exit status: 0, 1 where the command ran and found something wrong, 2 for bad input.
+        The exit status: 0, 1 where the command ran and found something wrong, 2 for bad input, 130 after Ctrl-C.
 
     Example:
         >>> main(["train", "--data", "nowhere", "--output", "run"])
@@ -28,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
-    except (ValueError, OSError, RuntimeError) as error:
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was finished is kept, and train goes on with --resume", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
         message = str(error)
     except Exception as error:
         from keras_cacnet.pipeline.batches import reading_error

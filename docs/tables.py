@@ -1,0 +1,46 @@
+"""Prints the tables of docs/results.md from the JSON in benchmarks/results.
+
+python docs/tables.py
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
+
+
+def read(name: str) -> Any:
+    return json.loads((RESULTS / name).read_text())
+
+
+def camvid() -> str:
+    reports = {"FCN": read("camvid_half_fcn.json"), "CaC + GP": read("camvid_half_cacnet.json")}
+    lines = ["| | " + " | ".join(reports) + " |", "|---|" + "---|" * len(reports)]
+    for key, title in (("mean_iou", "**mIoU**"), ("pixel_accuracy", "**pixel accuracy**")):
+        lines.append(f"| {title} | " + " | ".join(f"{report[key]:.3f}" for report in reports.values()) + " |")
+    by_class = [{row["name"]: row["iou"] for row in report["classes"]} for report in reports.values()]
+    for name in by_class[0]:
+        lines.append(f"| {name} | " + " | ".join(f"{scores[name]:.3f}" for scores in by_class) + " |")
+    return "\n".join(lines)
+
+
+def layer() -> str:
+    lines = ["| | this package | native dilation | shifted products |", "|---|---|---|---|"]
+    for shape, kinds in read("layer.json")["convolution"].items():
+        for kind, variants in kinds.items():
+            ratios = " | ".join(f"{value['ratio']:.2f}" for value in variants.values())
+            lines.append(f"| {shape}, {kind} | {ratios} |")
+    return "\n".join(lines)
+
+
+def step() -> str:
+    variants = read("layer.json")["training step, ResNet-18, 4x128x128"]
+    names = " | ".join(variants)
+    ratios = " | ".join(f"{value['ratio']:.2f}" for value in variants.values())
+    return f"| | {names} |\n|---|{'---|' * len(variants)}\n| training step | {ratios} |"
+
+
+if __name__ == "__main__":
+    for table in (camvid, layer, step):
+        print(table(), end="\n\n")

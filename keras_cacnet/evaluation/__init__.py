@@ -1,8 +1,20 @@
 """Scoring a model over a data set, and predicting single images and files."""
 
+from keras_cacnet.evaluation.fusion import fused_ids, score_blocks, scores
 from keras_cacnet.evaluation.prediction import predict_ids, predict_probabilities
 from keras_cacnet.evaluation.prediction_files import predict_files
+from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.report import Report
 from keras_cacnet.evaluation.scoring import evaluate
 
-__all__ = ["Report", "evaluate", "predict_files", "predict_ids", "predict_probabilities"]
+__all__ = [
+    "Protocol",
+    "Report",
+    "evaluate",
+    "fused_ids",
+    "predict_files",
+    "predict_ids",
+    "predict_probabilities",
+    "score_blocks",
+    "scores",
+]

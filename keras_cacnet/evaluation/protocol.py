@@ -1,0 +1,106 @@
+"""How an image is shown to the network when it is scored: at which scales, mirrored, in which windows."""
+
+import math
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+FUSIONS = {
+    "softmax_mean": "the mean of the softmaxes over mirror images and scales",
+    "exp_sum": "PyTorch-Encoding's: the sum over scales of exp(logits + logits of the mirror image)",
+}
+"""What `fusion` may be, in words. Overlapping windows are averaged by both."""
+
+_MOST_TERMS = 100
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to score images: scales, mirror images, windows and how their scores become one.
+
+    An image is resized to every scale, bilinearly with half-pixel centres. Where it is larger than `crop_size`,
+    windows of that size slide over it; the last of a row or column, and an image that is smaller, are filled up
+    on the right and at the bottom with black, as in training. Scores where windows overlap are averaged, resized
+    back to the image and fused over the scales. The defaults show the image once, whole, as it is.
+
+    Args:
+        scales: factors of the image's sides, or of `base_size`.
+        flip: also show the mirror image of every window, and mirror its scores back.
+        crop_size: side of the windows, in pixels; None shows every scaled image whole.
+        stride: distance of the windows, as a share of `crop_size`; rounded down to pixels.
+        fusion: "softmax_mean" or "exp_sum", see `FUSIONS`.
+        base_size: long side of the image at scale 1, in pixels, as PyTorch-Encoding has it (520); None takes
+            the image's own.
+
+    Raises:
+        ValueError: no scales or one that is not positive, a size below 1, a stride outside (0, 1], or another
+            fusion.
+
+    Example:
+        >>> Protocol((0.5, 1.0), flip=True, crop_size=512).to_text()
+        'scales 0.5, 1.0 of the image, mirrored as well, windows of 512 pixels every 341 (2/3), softmax_mean'
+
+    Reference:
+        Section 4.1 of the CaC-Net paper averages over scales and flips; the windows are PyTorch-Encoding's. Its
+        resizing aligns corners, ours does not, so scores differ in the digits behind.
+    """
+
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    crop_size: int | None = None
+    stride: float = 2 / 3
+    fusion: str = "softmax_mean"
+    base_size: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scales", tuple(map(float, self.scales)))
+        object.__setattr__(self, "stride", float(self.stride))
+        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
+            raise ValueError(f"scales must be positive numbers, at least one; got {self.scales}")
+        for name, value in (("crop_size", self.crop_size), ("base_size", self.base_size)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1 pixel, got {value}")
+        if not 0 < self.stride <= 1:
+            raise ValueError(
+                f"stride must lie in (0, 1], as a share of crop_size, got {self.stride}: above 1 the windows would "
+                "leave gaps"
+            )
+        if self.fusion not in FUSIONS:
+            raise ValueError(f"fusion must be {' or '.join(map(repr, FUSIONS))}, got {self.fusion!r}")
+
+    @property
+    def step(self) -> int | None:
+        """Distance of the windows in pixels; None without windows."""
+        # 2/3 of a multiple of 3 must not lose a pixel to the rounding of floats; nor must `scaled_size` gain one.
+        return None if self.crop_size is None else max(1, math.floor(self.crop_size * self.stride + 1e-6))
+
+    def scaled_size(self, height: int, width: int, scale: float) -> tuple[int, int]:
+        """The size of an image at a scale.
+
+        The long side is rounded up, the short one follows it to the nearest pixel.
+
+        Example:
+            >>> Protocol().scaled_size(333, 500, 0.75)
+            (250, 375)
+            >>> Protocol(base_size=520).scaled_size(333, 500, 0.75)
+            (260, 390)
+        """
+        long, short = max(height, width), min(height, width)
+        scaled = max(1, math.ceil((self.base_size or long) * scale - 1e-6))
+        other = max(1, math.floor(short * scaled / long + 0.5))
+        return (scaled, other) if height > width else (other, scaled)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain Python values, with the windows' distance in pixels."""
+        return {**asdict(self), "scales": list(self.scales), "stride_pixels": self.step}
+
+    def to_text(self) -> str:
+        """The protocol in one line; with a single view there is nothing to fuse."""
+        scales = ", ".join(map(str, self.scales))
+        base = "the image" if self.base_size is None else f"a long side of {self.base_size} pixels"
+        share = Fraction(self.stride).limit_denominator(_MOST_TERMS)
+        windows = "whole" if self.step is None else f"windows of {self.crop_size} pixels every {self.step} ({share})"
+        mirrored = "mirrored as well" if self.flip else "not mirrored"
+        text = f"scale{'s'[: len(self.scales) > 1]} {scales} of {base}, {mirrored}, {windows}"
+        alone = len(self.scales) == 1 and not self.flip and self.crop_size is None
+        return text if alone else f"{text}, {self.fusion}"

@@ -1,0 +1,96 @@
+import json
+from math import ceil
+
+import numpy as np
+import pytest
+
+from keras_cacnet.evaluation import Protocol
+from keras_cacnet.evaluation.windows import interpolation, windows
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"scales": ()}, "scales must be positive numbers, at least one"),
+        ({"scales": (1, 0)}, r"scales must be positive numbers, at least one; got \(1.0, 0.0\)"),
+        ({"scales": (float("nan"),)}, "scales must be positive"),
+        ({"scales": (float("inf"),)}, "scales must be positive"),
+        ({"crop_size": 0}, "crop_size must be at least 1 pixel, got 0"),
+        ({"base_size": -5}, "base_size must be at least 1 pixel, got -5"),
+        ({"stride": 0}, r"stride must lie in \(0, 1\]"),
+        ({"stride": 1.5}, r"stride must lie in \(0, 1\].*got 1.5"),
+        ({"fusion": "max"}, "fusion must be 'softmax_mean' or 'exp_sum', got 'max'"),
+    ],
+)
+def test_bad_settings_are_refused(settings, told):
+    with pytest.raises(ValueError, match=told):
+        Protocol(**settings)
+
+
+def test_the_windows_distance_is_whole_pixels():
+    # The paper's crops at PyTorch-Encoding's stride, and shares that floats hold only nearly.
+    assert [Protocol(crop_size=size).step for size in (480, 512, 576, 520, 1)] == [320, 341, 384, 346, 1]
+    assert Protocol(crop_size=10, stride=0.7).step == 7
+    assert Protocol(crop_size=3, stride=0.1).step == 1
+    assert Protocol().step is None
+
+
+def test_sizes_are_pytorch_encodings():
+    """Long side ceil(base * scale), short side int(short * long / image's long + 0.5)."""
+    for scale in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75):
+        for height, width in ((333, 500), (500, 375), (481, 481)):
+            long = ceil(520 * scale)
+            expected = (
+                (long, int(1.0 * width * long / height + 0.5))
+                if height > width
+                else (int(1.0 * height * long / width + 0.5), long)
+            )
+            assert Protocol(base_size=520).scaled_size(height, width, scale) == expected
+    # 1.1 * 10 is a little more than 11 in floats.
+    assert Protocol().scaled_size(10, 10, 1.1) == (11, 11)
+    assert Protocol().scaled_size(2000, 1, 0.1) == (200, 1)
+
+
+def test_json_and_text_state_everything():
+    protocol = Protocol((0.5, 1.75), flip=True, crop_size=512, fusion="exp_sum", base_size=520)
+    value = json.loads(json.dumps(protocol.to_json(), allow_nan=False))
+    assert value == {
+        "scales": [0.5, 1.75],
+        "flip": True,
+        "crop_size": 512,
+        "stride": 2 / 3,
+        "stride_pixels": 341,
+        "fusion": "exp_sum",
+        "base_size": 520,
+    }
+    text = protocol.to_text()
+    for told in ("0.5, 1.75", "520 pixels", "mirrored as well", "windows of 512 pixels every 341 (2/3)", "exp_sum"):
+        assert told in text
+    assert Protocol().to_text() == "scale 1.0 of the image, not mirrored, whole"
+
+
+@pytest.mark.parametrize(("length", "resized"), [(7, 20), (20, 7), (1, 5), (5, 1), (9, 9), (100, 3)])
+def test_interpolation_is_tensorflows(length, resized):
+    import tensorflow as tf
+
+    x = np.random.default_rng(0).normal(size=length).astype("float32")
+    taps = interpolation(length, resized)
+    found = x[taps.low] * taps.low_weight + x[taps.high] * taps.high_weight
+    expected = tf.image.resize(x[None, :, None, None], (resized, 1))[0, :, 0, 0]
+    # TensorFlow computes the weights in float32, of centres up to 100.
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(("length", "scaled"), [(50, 50), (50, 25), (50, 87), (50, 500), (13, 3), (1, 2)])
+@pytest.mark.parametrize(("crop_size", "step"), [(None, None), (16, 10), (16, 16), (7, 1), (60, 40)])
+def test_windows_share_every_pixel_out_completely(length, scaled, crop_size, step):
+    total, reached = np.zeros(length), 0
+    for window in windows(length, scaled, crop_size, step):
+        assert len(window.inside.low) <= window.size
+        assert 0 <= window.first < window.last <= length
+        assert max(window.back.low.max(), window.back.high.max()) < len(window.inside.low)
+        total[window.first : window.last] += window.back.low_weight + window.back.high_weight
+        reached = max(reached, window.last)
+    # A window of ones everywhere must come back as ones; up to 16 float32 weights are added.
+    np.testing.assert_allclose(total, 1, rtol=1e-6)
+    assert reached == length

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -89,11 +90,15 @@ def _check(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
-    from keras_cacnet.evaluation import evaluate
+    from keras_cacnet.evaluation import Protocol, evaluate, prediction_writer
     from keras_cacnet.pipeline.batches import evaluation_batches
-    from keras_cacnet.training.files import write_json
+    from keras_cacnet.training.files import write_atomically, write_json
     from keras_cacnet.training.run import Run
 
+    given = {entry.name: getattr(options, entry.name) for entry in fields(Protocol) if entry.name in options}
+    if "stride" in given and "crop_size" not in given:
+        raise ValueError("--stride is the distance of windows; give their size as well: --crop-size 512")
+    protocol = Protocol(**given)
     run = Run(options.run)
     dataset = open_dataset(options.data, options.data_dir)
     if dataset.classes.names != run.classes.names:
@@ -102,23 +107,31 @@ def _evaluate(options: argparse.Namespace) -> int:
             f"{options.data} has {', '.join(dataset.classes.names)}"
         )
     source = dataset.source(options.split)
+    writer = prediction_writer(source, options.save_predictions, run.classes) if options.save_predictions else None
     report = evaluate(
         run.load_model(options.checkpoint),
         evaluation_batches(source, dataset.classes),
         dataset.classes,
         absent=options.absent,
         count=len(source),
+        protocol=protocol if given else None,
+        on_prediction=writer,
     )
-    print(report.to_text())
+    print(report.to_text(protocol))
     path = Path(options.json) if options.json else run.path / f"evaluation_{options.split}.json"
-    protocol = {
+    facts = {
         "run": options.run,
         "data": options.data,
         "split": options.split,
         "checkpoint": options.checkpoint,
     }
-    write_json(path, {**protocol, **report.to_json()})
+    write_json(path, {**facts, "protocol": protocol.to_json(), **report.to_json()})
     print(f"written: {path}")
+    if options.markdown:
+        write_atomically(
+            Path(options.markdown), lambda part: part.write_text(report.to_markdown(protocol, facts) + "\n")
+        )
+        print(f"written: {options.markdown}")
     return 0
 
 
@@ -181,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_recipe(train)
 
-    evaluate = command("evaluate", _evaluate, "score a run on whole images")
+    evaluate = command("evaluate", _evaluate, "score a run, on whole images or by scales, mirror images and windows")
     _add_run(evaluate)
     _add_data(evaluate, required=True)
     evaluate.add_argument("--split", default="val", help="split to score")
@@ -192,6 +205,9 @@ def _parser() -> argparse.ArgumentParser:
         help="a class in neither truth nor prediction",
     )
     evaluate.add_argument("--json", help="where the scores go; RUN/evaluation_SPLIT.json by default")
+    evaluate.add_argument("--markdown", help="also write the scores as a Markdown table to this file")
+    evaluate.add_argument("--save-predictions", metavar="DIR", help="write an id PNG per image into this folder")
+    _add_protocol(evaluate)
 
     predict = command("predict", _predict, "write class ids and an overlay for every image")
     _add_run(predict)
@@ -222,6 +238,20 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which checkpoint")
 
 
+def _add_protocol(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("protocol", "without these, every image is shown whole, once, at its own size")
+
+    def option(name: str, text: str, **settings: Any) -> None:
+        group.add_argument(name, default=argparse.SUPPRESS, help=text, **settings)
+
+    option("--scales", "such as 0.5,0.75,1.0,1.25,1.5,1.75; their scores are fused (default: 1.0)", type=_numbers)
+    option("--flip", "also show every window mirrored", action="store_true")
+    option("--crop-size", "side of the windows that slide over larger images (default: no windows)", type=int)
+    option("--stride", "distance of the windows, as a share of their size (default: 2/3)", type=_share)
+    option("--fusion", "softmax_mean or exp_sum, PyTorch-Encoding's (default: softmax_mean)")
+    option("--base-size", "long side of images at scale 1, in pixels (default: their own)", type=int)
+
+
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
     hints = get_type_hints(Recipe)
     for entry in fields(Recipe):
@@ -243,6 +273,20 @@ def _verbosity(text: str) -> str | int:
     if text not in ("auto", "0", "1", "2"):
         raise argparse.ArgumentTypeError(f"{text!r} is none of auto, 0, 1, 2")
     return text if text == "auto" else int(text)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 0.5,0.75,1.0") from None
+
+
+def _share(text: str) -> float:
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no share such as 2/3 or 0.5") from None
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -66,6 +66,36 @@ def test_evaluate_writes_what_it_prints(workplace, capsys):
     assert "dev" in capsys.readouterr().err
 
 
+def test_evaluate_by_scales_and_windows(workplace, capsys):
+    output, table, pictures = (workplace / name for name in ("protocol.json", "protocol.md", "predicted"))
+    words = ["evaluate", str(workplace / "run"), "--data", str(workplace / "coast"), "--json", str(output)]
+    protocol = "--scales 0.5,1.0,1.25 --flip --crop-size 32 --stride 2/3 --fusion exp_sum".split()
+    assert main([*words, *protocol, "--markdown", str(table), "--save-predictions", str(pictures)]) == 0
+    printed = capsys.readouterr().out
+    report = json.loads(output.read_text())
+    assert report["checkpoint"] == "best"
+    assert report["protocol"]["scales"] == [0.5, 1.0, 1.25]
+    assert report["protocol"]["stride_pixels"] == 21
+    for text in (printed, table.read_text()):
+        assert "scales 0.5, 1.0, 1.25 of the image, mirrored as well, windows of 32 pixels every 21 (2/3), exp" in text
+    assert "| sea |" in table.read_text()
+    counted = np.zeros((2, 2), "int64")
+    for name in ("0.png", "1.png"):
+        with (
+            Image.open(pictures / name) as ids,
+            Image.open(workplace / "coast" / "labels" / "val" / name) as truth,
+        ):
+            np.add.at(counted, (np.asarray(truth), np.asarray(ids)), 1)
+    assert counted.tolist() == report["confusion"]
+
+
+def test_predictions_never_replace_the_masks(workplace, capsys):
+    labels = workplace / "coast" / "labels" / "val"
+    words = ["evaluate", str(workplace / "run"), "--data", str(workplace / "coast"), "--save-predictions", str(labels)]
+    assert main(words) == 2
+    assert "the prediction would overwrite" in capsys.readouterr().err
+
+
 def test_predict_goes_on_past_what_is_no_image(workplace, capsys):
     broken = workplace / "broken.jpg"
     broken.write_text("no image")
@@ -124,6 +154,10 @@ def test_training_on_a_bad_mask_says_which(workplace, tmp_path, capsys):
         (["train", "--output", "x"], "--data is missing"),
         (["train", "--data", "/nowhere", "--output", "x"], "/nowhere"),
         (["evaluate", "/nowhere", "--data", "scenes"], "/nowhere"),
+        (["evaluate", "x", "--data", "scenes", "--stride", "1/2"], "--crop-size"),
+        (["evaluate", "x", "--data", "scenes", "--crop-size", "9", "--stride", "2"], "stride must lie in (0, 1]"),
+        (["evaluate", "x", "--data", "scenes", "--scales", "0"], "scales must be positive"),
+        (["evaluate", "x", "--data", "scenes", "--fusion", "max"], "fusion must be 'softmax_mean' or 'exp_sum'"),
         (["predict", "/nowhere", "a.jpg", "--output", "x"], "/nowhere"),
         (["export", "/nowhere", "--output", "x"], "/nowhere"),
         (["summary", "--backbone", "resnet51"], "resnet51"),

@@ -5,6 +5,7 @@ from keras_cacnet.evaluation.prediction import predict_ids, predict_probabilitie
 from keras_cacnet.evaluation.prediction_files import predict_files
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.report import Report
+from keras_cacnet.evaluation.saved_predictions import prediction_writer
 from keras_cacnet.evaluation.scoring import evaluate
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "predict_files",
     "predict_ids",
     "predict_probabilities",
+    "prediction_writer",
     "score_blocks",
     "scores",
 ]

@@ -1,9 +1,12 @@
 """The result of an evaluation: scores, and how they are written down."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from keras_cacnet.evaluation.protocol import Protocol
 
 ABSENT_RULES = {
     "ignore": "a class absent from prediction and truth is left out of the mean (Keras' rule)",
@@ -103,8 +106,8 @@ class Report:
             "confusion": self.confusion.tolist(),
         }
 
-    def to_text(self) -> str:
-        """A table for the terminal."""
+    def to_text(self, protocol: Protocol | None = None) -> str:
+        """A table for the terminal, with how the images were shown to the network where that is given."""
         rows = [("class", "IoU", "accuracy", "pixels"), *self._rows()]
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         table = [
@@ -112,17 +115,26 @@ class Report:
             for row in rows
         ]
         accuracy, mean_iou = _score(self.pixel_accuracy), _score(self.mean_iou)
-        head = [f"pixel accuracy  {accuracy}", f"mean IoU        {mean_iou}", self._basis(), ""]
-        return "\n".join([*head, *table])
+        head = [f"pixel accuracy  {accuracy}", f"mean IoU        {mean_iou}", self._basis()]
+        shown = [f"protocol: {protocol.to_text()}"] if protocol else []
+        return "\n".join([*head, *shown, "", *table])
 
-    def to_markdown(self) -> str:
-        """A table for a document."""
+    def to_markdown(self, protocol: Protocol | None = None, facts: Mapping[str, Any] | None = None) -> str:
+        """A table for a document.
+
+        Args:
+            protocol: how the images were shown to the network, to be stated.
+            facts: what else to state, by name, such as the run and its checkpoint.
+        """
         rows = [
             f"| {name.replace('|', chr(92) + '|')} | {iou} | {accuracy} | {pixels} |"
             for name, iou, accuracy, pixels in self._rows()
         ]
         scores = f"Pixel accuracy **{_score(self.pixel_accuracy)}**, mean IoU **{_score(self.mean_iou)}**."
-        head = [scores, "", self._basis(), "", "| class | IoU | accuracy | pixels |", "|---|---:|---:|---:|"]
+        told = [f"{name.replace('_', ' ')}: `{value}`" for name, value in (facts or {}).items()]
+        told += [f"protocol: {protocol.to_text()}"] if protocol else []
+        stated = [f"{', '.join(told)}.", ""] if told else []
+        head = [scores, "", *stated, self._basis(), "", "| class | IoU | accuracy | pixels |", "|---|---:|---:|---:|"]
         return "\n".join([*head, *rows])
 
     def _rows(self) -> list[tuple[str, str, str, str]]:

@@ -1,12 +1,14 @@
-"""Scores of a model over a data set, on whole images at their own size."""
+"""Scores of a model over a data set: on whole images at their own size, or under a protocol."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.confusion import ConfusionCounter
+from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.report import Report, require_absent_rule
 
 
@@ -17,12 +19,14 @@ def evaluate(
     absent: str = "ignore",
     progress: bool = True,
     count: int | None = None,
+    protocol: Protocol | None = None,
+    on_prediction: Callable[[int, np.ndarray], Any] | None = None,
 ) -> Report:
     """Score a model: pixel accuracy, mean IoU and the IoU of every class.
 
-    Every image goes through the network whole and at its own size: one scale, no flip, no windows. All pixels
-    of all images are counted in one confusion matrix, and the scores are taken from it at the end. Images are
-    used one batch at a time, so memory is that of the largest batch whatever their number.
+    Without a protocol every image goes through the network whole and at its own size: one scale, no flip, no
+    windows. All pixels of all images are counted in one confusion matrix, and the scores are taken from it at the
+    end. Images are used one batch at a time, so memory is that of the largest batch whatever their number.
 
     Args:
         model: takes RGB in 0..255 and gives logits of the size of its input.
@@ -31,6 +35,9 @@ def evaluate(
         absent: how the mean treats a class absent from prediction and truth: "ignore" or "zero", see `Report`.
         progress: show Keras' progress bar.
         count: number of batches, for the progress bar; by default what the dataset itself knows.
+        protocol: scales, mirror images and windows, see `Protocol`; None shows every image whole, in one pass.
+        on_prediction: called with the index of every image and its class indices, uint8 (H, W), as they are
+            predicted, such as `prediction_writer` makes it.
 
     Shapes:
         - images: (B, H, W, 3), uint8 or float
@@ -56,7 +63,7 @@ def evaluate(
         Section 4.1 of the CaC-Net paper, "Evaluation Metrics".
     """
     require_absent_rule(absent)
-    counter = ConfusionCounter(model, len(classes))
+    counter = ConfusionCounter(model, len(classes), protocol)
     if count is None and hasattr(batches, "cardinality"):
         # tf.data has negative numbers for "unknown" and "infinite".
         known = int(batches.cardinality())
@@ -64,7 +71,10 @@ def evaluate(
     bar = keras.utils.Progbar(count, unit_name="batch") if progress else None
     seen = 0
     for seen, (images, masks) in enumerate(batches, 1):
-        counter.add(images, masks)
+        first = counter.images
+        for index, ids in enumerate(counter.add(images, masks), first):
+            if on_prediction is not None:
+                on_prediction(index, ids.astype("uint8"))
         if bar is not None:
             bar.update(seen, finalize=False)
     if not seen:

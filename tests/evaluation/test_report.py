@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from keras_cacnet.evaluation import Report
+from keras_cacnet.evaluation import Protocol, Report
 
 NAMES = ("sky", "sea", "a|b")
 
@@ -116,3 +116,12 @@ def test_other_matrices_are_refused(matrix):
 def test_an_unknown_rule_is_refused():
     with pytest.raises(ValueError, match="absent must be 'ignore' or 'zero', got 'drop'"):
         Report(np.eye(3, dtype="int64"), NAMES, absent="drop")
+
+
+def test_text_and_markdown_state_the_protocol_and_the_run():
+    report = Report(np.eye(3, dtype="int64"), NAMES)
+    protocol = Protocol((0.5, 1.0), flip=True, crop_size=512)
+    assert f"protocol: {protocol.to_text()}" in report.to_text(protocol)
+    text = report.to_markdown(protocol, {"run": "runs/a", "checkpoint": "best"})
+    assert f"run: `runs/a`, checkpoint: `best`, protocol: {protocol.to_text()}." in text
+    assert "protocol" not in report.to_text() + report.to_markdown()

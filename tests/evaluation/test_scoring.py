@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import keras_cacnet as kc
 from keras_cacnet.datasets.classes import VOID
-from keras_cacnet.evaluation import evaluate
+from keras_cacnet.evaluation import Protocol, evaluate, scores
 
 SIZES = [(5, 7), (12, 9), (8, 8), (1, 1), (31, 4), (6, 17)]
 
@@ -171,3 +171,55 @@ def test_a_classifier_is_refused(classes):
     pooled = keras.Model(images, keras.layers.GlobalAveragePooling2D()(images), name="pooled")
     with pytest.raises(ValueError, match=r"'pooled' gives an output of shape \(None, 3\)"):
         evaluate(pooled, batches_of(SIZES), classes, progress=False)
+
+
+def test_a_protocol_is_counted_image_by_image(model, classes):
+    protocol = Protocol((0.5, 1.5), flip=True, crop_size=8)
+    report = evaluate(model, batches_of(SIZES, batch=2), classes, progress=False, protocol=protocol)
+    expected, void = np.zeros((5, 5), "int64"), 0
+    for images, masks in batches_of(SIZES, batch=2):
+        for image, mask in zip(images, masks, strict=True):
+            found = scores(model, image, protocol).argmax(axis=-1)
+            np.add.at(expected, (mask[mask != VOID], found[mask != VOID]), 1)
+            void += int((mask == VOID).sum())
+    np.testing.assert_array_equal(report.confusion, expected)
+    assert (report.images, report.void_pixels) == (2 * len(SIZES), void)
+
+
+def test_the_plain_protocol_scores_as_none(model, classes):
+    plain = evaluate(model, batches_of(SIZES), classes, progress=False)
+    report = evaluate(model, batches_of(SIZES), classes, progress=False, protocol=Protocol())
+    np.testing.assert_array_equal(report.confusion, plain.confusion)
+
+
+@pytest.mark.parametrize("protocol", [None, Protocol((1.0, 1.5), crop_size=8)])
+def test_predictions_are_handed_on_and_are_those_counted(model, classes, protocol):
+    seen = {}
+    report = evaluate(
+        model,
+        batches_of(SIZES, batch=2),
+        classes,
+        progress=False,
+        protocol=protocol,
+        on_prediction=lambda index, ids: seen.update({index: ids}),
+    )
+    expected = np.zeros((5, 5), "int64")
+    truth = [mask for _, masks in batches_of(SIZES, batch=2) for mask in masks]
+    assert list(seen) == list(range(len(truth)))
+    for mask, ids in zip(truth, seen.values(), strict=True):
+        assert ids.dtype == np.uint8
+        np.add.at(expected, (mask[mask != VOID], ids[mask != VOID]), 1)
+    np.testing.assert_array_equal(report.confusion, expected)
+
+
+def test_errors_under_a_protocol_name_the_image(model, build_model, classes):
+    protocol = Protocol(crop_size=8)
+    data = list(batches_of(SIZES[:3]))
+    data[2][1][0, 0, 0] = 9
+    with pytest.raises(ValueError, match=r"image 2: ids \[9\] in its mask are outside 0..4"):
+        evaluate(model, data, classes, progress=False, protocol=protocol)
+    data[1][0][0, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="image 1: model 'small' gives logits that are not finite"):
+        evaluate(model, data, classes, progress=False, protocol=protocol)
+    with pytest.raises(ValueError, match="'small' predicts 7 classes, the class table has 5"):
+        evaluate(build_model(num_classes=7), data, classes, progress=False, protocol=protocol)

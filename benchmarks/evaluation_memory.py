@@ -1,0 +1,41 @@
+"""Peak memory and time of scoring one large photograph under the full protocol, with a network of one convolution.
+
+python benchmarks/evaluation_memory.py [--size 3000x4000] [--classes 150] [--scales 0.5,0.75,1.0,1.25,1.5,1.75]
+
+The network's own memory comes on top: it is that of one window and its mirror image.
+"""
+
+import argparse
+import resource
+import time
+
+import keras
+import numpy as np
+
+from keras_cacnet.evaluation import Protocol, fused_ids
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="3000x4000")
+    parser.add_argument("--classes", type=int, default=150)
+    parser.add_argument("--scales", default="0.5,0.75,1.0,1.25,1.5,1.75")
+    parser.add_argument("--crop-size", type=int, default=512)
+    options = parser.parse_args()
+    height, width = map(int, options.size.split("x"))
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype("uint8")
+    model = keras.Sequential(
+        [keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 64), keras.layers.Conv2D(options.classes, 1)]
+    )
+    scales = tuple(map(float, options.scales.split(",")))
+    protocol = Protocol(scales, flip=True, crop_size=options.crop_size)
+    start = time.perf_counter()
+    ids = fused_ids(model, image, protocol)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{ids.shape[0]}x{ids.shape[1]}, {options.classes} classes, {protocol.to_text()}")
+    print(f"peak {peak:.2f} GiB, {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -58,7 +58,7 @@ def _train(options: argparse.Namespace) -> int:
         data = data or run.config["data"]
         given = {**run.recipe.to_json(), **given}
     if data is None:
-        raise ValueError("--data is missing: a folder, or scenes")
+        raise ValueError("--data is missing: a folder, or the name of a data set")
     recipe = Recipe.from_json(given)
     dataset = open_dataset(data, options.data_dir)
     if recipe.weights is None:
@@ -229,8 +229,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_data(parser: argparse.ArgumentParser, required: bool) -> None:
-    parser.add_argument("--data", required=required, help="a folder of images and labels, or scenes")
-    parser.add_argument("--data-dir", type=Path, help="where prepared data sets lie")
+    parser.add_argument("--data", required=required, help="a folder of images and labels, voc2012, or scenes")
+    parser.add_argument("--data-dir", type=Path, help="the folder with VOCdevkit; of scenes, where they are kept")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

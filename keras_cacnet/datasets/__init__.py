@@ -1,4 +1,4 @@
-"""Data sets: a folder of one's own, and a generated one."""
+"""Data sets: a folder of one's own, published ones as they lie on disk, and a generated one."""
 
 from pathlib import Path
 
@@ -25,17 +25,18 @@ def open_dataset(data: str | Path, data_dir: str | Path | None = None) -> Segmen
     """Opens a data set by its name or its folder.
 
     Args:
-        data: "scenes", the generated set, or the path of a folder (see `Folder`). A folder called scenes is
-            `./scenes`.
-        data_dir: Where the generated set is kept, made on first use; `records.cache_folder()` where None. A
-            folder is read in place and takes no notice of it.
+        data: "voc2012", or "scenes", the generated set, or the path of a folder (see `Folder`). A folder called
+            scenes is `./scenes`.
+        data_dir: Of a published set: the folder in which it was unpacked; records of it are made in
+            `records.cache_folder()` on first use. Of the generated set: where it is kept, made on first use;
+            `records.cache_folder()` where None. A folder is read in place and takes no notice of it.
 
     Returns:
         The data set.
 
     Raises:
-        ValueError: The folder does not exist or is not laid out as a data set, or the generated set cannot be
-            written.
+        ValueError: The folder does not exist or is not laid out as a data set, files of a published set are
+            missing or wrong, or records cannot be written.
 
     Example:
 
@@ -49,4 +50,9 @@ def open_dataset(data: str | Path, data_dir: str | Path | None = None) -> Segmen
         from keras_cacnet.datasets.scenes import Scenes
 
         return Records(Scenes(data_dir=data_dir or cache_folder()))
+    if data == "voc2012":
+        from keras_cacnet.datasets.native_builder import open_native
+        from keras_cacnet.datasets.voc2012 import VOC2012
+
+        return open_native(VOC2012, data_dir)
     return Folder(data)

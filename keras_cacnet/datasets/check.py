@@ -3,10 +3,13 @@
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 
 from keras_cacnet.datasets.check_example import inspect, inspect_headers
 from keras_cacnet.datasets.check_report import CheckReport, SplitFacts
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.progress import Bar
+from keras_cacnet.datasets.records import Records
 from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, check_split
 
 SMALL = 64
@@ -47,10 +50,12 @@ def check(dataset: SegmentationDataset, splits: Sequence[str] | None = None, pro
     findings: list[Finding] = []
     facts: dict[str, SplitFacts] = {}
     digests: dict[str, list[tuple[str, Example]]] = {}
-    bar = _Bar(sum(len(dataset.source(split)) for split in chosen) if progress else 0)
+    bar = Bar(sum(len(dataset.source(split)) for split in chosen) if progress else 0)
     for split in chosen:
         layout = dataset.layout(split)
         findings += layout
+        if isinstance(dataset, Records):
+            findings += dataset.verify(split)
         source = dataset.source(split)
         facts[split] = SplitFacts(len(dataset.classes))
         rotated: list[str] = []
@@ -70,7 +75,7 @@ def check(dataset: SegmentationDataset, splits: Sequence[str] | None = None, pro
             findings.append(Finding("note", split, f"EXIF turns {_those(rotated)}; masks have to be turned too."))
         if small:
             findings.append(Finding("note", split, f"a side below {SMALL} pixels: {_those(small)}."))
-    findings += _repeated(digests)
+    findings += _repeated(digests, dataset.nested if isinstance(dataset, Records) else frozenset())
     findings += _missing_splits(dataset) if splits is None else []
     findings += _missing_classes(dataset.classes, facts)
     return CheckReport(dataset.name, dataset.classes, facts, tuple(findings))
@@ -119,10 +124,12 @@ def check_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = No
         raise ValueError(f"{dataset.name}: {count}:{lines}{more}")
 
 
-def _repeated(digests: dict[str, list[tuple[str, Example]]]) -> list[Finding]:
+def _repeated(digests: dict[str, list[tuple[str, Example]]], nested: frozenset[frozenset[str]]) -> list[Finding]:
     findings = []
     for digest, places in digests.items():
         if not digest or len(places) < 2:
+            continue
+        if all(frozenset((one, other)) in nested for (one, _), (other, _) in combinations(places, 2)):
             continue
         (split, first), *others = places
         across = sorted({other for other, _ in places} - {split})
@@ -168,19 +175,3 @@ def _not_told(findings: Iterable[Finding], layout: Sequence[Finding]) -> list[Fi
 
 def _those(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} images, {names[0]} the first"
-
-
-class _Bar:
-    """Keras' progress bar, or nothing."""
-
-    def __init__(self, total: int) -> None:
-        self._bar = None
-        if total:
-            # Keras loads its backend, which reading files does not need.
-            from keras.utils import Progbar
-
-            self._bar = Progbar(total, unit_name="file")
-
-    def step(self) -> None:
-        if self._bar is not None:
-            self._bar.add(1)

@@ -1,0 +1,206 @@
+"""The tensorflow-datasets builder of data sets that people fetch by themselves.
+
+Loading this module loads tensorflow-datasets; `open_dataset` does it on first use.
+"""
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+from tensorflow_datasets.core.writer import ExampleWriter
+
+from keras_cacnet.datasets.classes import VOID, ClassTable
+from keras_cacnet.datasets.native import Layout, examine
+from keras_cacnet.datasets.progress import Bar
+from keras_cacnet.datasets.reading import open_image, shown_size
+from keras_cacnet.datasets.records import Records, cache_folder
+from keras_cacnet.datasets.source import Example
+
+SHARD = 256
+"""Examples in a file of records: what a break in preparation can lose."""
+
+
+class NativeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Makes records of a data set that lies in tensorflow-datasets' manual directory.
+
+    All files are read and checked first; what is wrong is told before a record is written. Preparation that was
+    broken off goes on with the first shard that is not finished, as long as the files are the same.
+
+    Records have an `image` (the file as it is), a `mask` (PNG of one channel, the ids of the class table; all 255
+    in splits without masks) and the `name`. The metadata has the class table, the SHA-256 of every split, and
+    which form of the data set was read.
+
+    Args:
+        data_dir: Where tensorflow-datasets keeps records; its own default where None.
+        kwargs: For `tfds.core.ShardBasedBuilder`.
+    """
+
+    DESCRIPTION: str
+    EXPECTED: str
+
+    def class_table(self) -> ClassTable:
+        """Gives the classes and the ids that the records' masks have."""
+        raise NotImplementedError
+
+    @staticmethod
+    def layout(folder: Path) -> Layout:
+        """Finds the data set's files.
+
+        Args:
+            folder: The manual directory.
+
+        Returns:
+            What is there.
+
+        Raises:
+            ValueError: It is not the data set, or not all of it.
+        """
+        raise NotImplementedError
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.DESCRIPTION,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+                    "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+                    "name": tfds.features.Text(),
+                }
+            ),
+            supervised_keys=("image", "mask"),
+            metadata=tfds.core.MetadataDict(self.class_table().to_json()),
+            # Records stand in the order of the lists of ids.
+            disable_shuffling=True,
+        )
+
+    def _example_writer(self) -> "_KeptShards":
+        self._shards = _KeptShards(self.info.file_format)
+        return self._shards
+
+    def _shard_iterators_per_split(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> Mapping[str, Sequence[Callable[[], Iterator[Any]]]]:
+        layout = self.layout(Path(dl_manager.manual_dir))
+        config = (self.builder_config.name,) if self.builder_config else ()
+        version = f"{self.version}.partial-{layout.fingerprint()[:16]}"
+        self._shards.folder = Path(self.data_dir_root, self.name, *config, version)
+        self._shards.folder.mkdir(parents=True, exist_ok=True)
+        self.info.metadata.update(
+            sha256=_examine_once(layout, self._shards.folder / "examined.json"),
+            form=layout.form,
+            notes=dict(layout.notes),
+            nested=[list(pair) for pair in layout.nested],
+            without_masks=[split for split, e in layout.splits.items() if e and e[0].mask is None],
+        )
+        self._shards.bar = Bar(sum(map(len, layout.splits.values())))
+        return {
+            split: [
+                partial(_records, layout, examples[start : start + SHARD], start)
+                for start in range(0, len(examples), SHARD)
+            ]
+            for split, examples in layout.splits.items()
+        }
+
+    def _post_download_and_prepare_hook(self) -> None:
+        shutil.rmtree(self._shards.folder, ignore_errors=True)
+
+
+def open_native(builder: type[NativeBuilder], folder: str | Path | None, config: str | None = None) -> Records:
+    """Opens a data set in the form in which people have it on disk; makes records of it on first use.
+
+    The records lie in `cache_folder()`, below a name that sums up the files they were made from: another folder, or
+    the same one after a change, gets records of its own.
+
+    Args:
+        builder: Of the data set.
+        folder: Where it lies.
+        config: One of the builder's configurations.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: There is no folder, it is not the data set or not all of it, or files in it are wrong.
+    """
+    name = f"{builder.name}/{config}" if config else builder.name
+    if folder is None:
+        raise ValueError(f"{name}: data_dir (--data-dir) is missing: the folder with {builder.EXPECTED}.")
+    folder = Path(folder).expanduser()
+    fingerprint = builder.layout(folder).fingerprint()
+    # The one format with random access; tensorflow-datasets' own default is the one that its `load` reads.
+    records = builder(config=config, data_dir=cache_folder() / "native" / fingerprint[:16], file_format="array_record")
+    return Records(records, name, folder)
+
+
+def _examine_once(layout: Layout, memory: Path) -> dict[str, str]:
+    """Examines all files, unless preparation that was broken off has done it."""
+    if memory.exists():
+        return json.loads(memory.read_text())
+    digests = examine(layout)
+    partial_file = memory.with_suffix(f".{os.getpid()}")
+    partial_file.write_text(json.dumps(digests))
+    os.replace(partial_file, memory)
+    return digests
+
+
+def _records(layout: Layout, examples: Sequence[Example], start: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, example in enumerate(examples, start):
+        # Read when written: shards that are kept from a former try are counted, not read.
+        image, mask = _Deferred(partial(_image, example)), _Deferred(partial(_mask, layout, example))
+        yield number, {"image": image, "mask": mask, "name": example.name}
+
+
+class _Deferred:
+    """A file whose content is made when it is read."""
+
+    def __init__(self, read: Callable[[], bytes]) -> None:
+        self.read = read
+
+
+def _image(example: Example) -> bytes:
+    assert isinstance(example.image, Path)
+    return example.image.read_bytes()
+
+
+def _mask(layout: Layout, example: Example) -> bytes:
+    if isinstance(example.mask, Path):
+        ids = layout.read_mask(example.mask)
+    else:
+        with open_image(example.image, example.image_origin) as image:
+            ids = np.full(shown_size(image)[::-1], VOID, "uint8")
+    buffer = io.BytesIO()
+    Image.fromarray(ids).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class _KeptShards(ExampleWriter):
+    """Writes shards where they survive a break; tensorflow-datasets removes its own folder then."""
+
+    folder: Path
+    bar: Bar
+
+    def write(self, path: Any, examples: Iterable[Any]) -> None:
+        kept = self.folder / Path(path).name
+        if not kept.exists():
+            unfinished = kept.with_name(f"{kept.name}.{os.getpid()}")
+            super().write(unfinished, self._counted(examples))
+            os.replace(unfinished, kept)
+        try:
+            os.link(kept, path)
+        except OSError:
+            # A file system without links.
+            shutil.copyfile(kept, path)
+
+    def _counted(self, examples: Iterable[Any]) -> Iterator[Any]:
+        for example in examples:
+            self.bar.step()
+            yield example

@@ -229,7 +229,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_data(parser: argparse.ArgumentParser, required: bool) -> None:
-    parser.add_argument("--data", required=required, help="a folder of images and labels, voc2012, or scenes")
+    parser.add_argument(
+        "--data",
+        required=required,
+        help="a folder of images and labels, voc2012, pascal_context/60 or /59, or scenes",
+    )
     parser.add_argument("--data-dir", type=Path, help="the folder with VOCdevkit; of scenes, where they are kept")
 
 

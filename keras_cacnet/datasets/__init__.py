@@ -8,6 +8,7 @@ from keras_cacnet.datasets.reading import read_example, read_image, read_mask
 from keras_cacnet.datasets.source import Example, SegmentationDataset, Source
 
 __all__ = [
+    "PUBLISHED",
     "VOID",
     "ClassTable",
     "Example",
@@ -20,13 +21,16 @@ __all__ = [
     "read_mask",
 ]
 
+PUBLISHED = ("voc2012", "pascal_context/60", "pascal_context/59")
+"""The published data sets that `open_dataset` knows by name."""
+
 
 def open_dataset(data: str | Path, data_dir: str | Path | None = None) -> SegmentationDataset:
     """Opens a data set by its name or its folder.
 
     Args:
-        data: "voc2012", or "scenes", the generated set, or the path of a folder (see `Folder`). A folder called
-            scenes is `./scenes`.
+        data: One of `PUBLISHED`, or "scenes", the generated set, or the path of a folder (see `Folder`). A folder
+            called scenes is `./scenes`.
         data_dir: Of a published set: the folder in which it was unpacked; records of it are made in
             `records.cache_folder()` on first use. Of the generated set: where it is kept, made on first use;
             `records.cache_folder()` where None. A folder is read in place and takes no notice of it.
@@ -50,9 +54,10 @@ def open_dataset(data: str | Path, data_dir: str | Path | None = None) -> Segmen
         from keras_cacnet.datasets.scenes import Scenes
 
         return Records(Scenes(data_dir=data_dir or cache_folder()))
-    if data == "voc2012":
-        from keras_cacnet.datasets.native_builder import open_native
-        from keras_cacnet.datasets.voc2012 import VOC2012
+    if data == "pascal_context":
+        raise ValueError("pascal_context/60 has background as a class, pascal_context/59 has it void: choose one.")
+    if data in PUBLISHED:
+        from keras_cacnet.datasets.native_builder import open_published
 
-        return open_native(VOC2012, data_dir)
+        return open_published(str(data), data_dir)
     return Folder(data)

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +115,15 @@ class NativeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         shutil.rmtree(self._shards.folder, ignore_errors=True)
 
 
-def open_native(builder: type[NativeBuilder], folder: str | Path | None, config: str | None = None) -> Records:
+def open_published(name: str, folder: str | Path | None) -> Records:
     """Opens a data set in the form in which people have it on disk; makes records of it on first use.
 
     The records lie in `cache_folder()`, below a name that sums up the files they were made from: another folder, or
     the same one after a change, gets records of its own.
 
     Args:
-        builder: Of the data set.
+        name: Of the data set, with its configuration where it has several.
         folder: Where it lies.
-        config: One of the builder's configurations.
 
     Returns:
         The data set.
@@ -131,13 +131,18 @@ def open_native(builder: type[NativeBuilder], folder: str | Path | None, config:
     Raises:
         ValueError: There is no folder, it is not the data set or not all of it, or files in it are wrong.
     """
-    name = f"{builder.name}/{config}" if config else builder.name
+    module, _, config = name.partition("/")
+    # Loading the module registers its builder.
+    import_module(f"keras_cacnet.datasets.{module}")
+    builder = tfds.builder_cls(module)
     if folder is None:
         raise ValueError(f"{name}: data_dir (--data-dir) is missing: the folder with {builder.EXPECTED}.")
     folder = Path(folder).expanduser()
     fingerprint = builder.layout(folder).fingerprint()
     # The one format with random access; tensorflow-datasets' own default is the one that its `load` reads.
-    records = builder(config=config, data_dir=cache_folder() / "native" / fingerprint[:16], file_format="array_record")
+    records = builder(
+        config=config or None, data_dir=cache_folder() / "native" / fingerprint[:16], file_format="array_record"
+    )
     return Records(records, name, folder)
 
 

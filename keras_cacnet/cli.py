@@ -232,7 +232,7 @@ def _add_data(parser: argparse.ArgumentParser, required: bool) -> None:
     parser.add_argument(
         "--data",
         required=required,
-        help="a folder of images and labels, voc2012, pascal_context/60 or /59, or scenes",
+        help="a folder of images and labels, voc2012, pascal_context/60 or /59, ade20k, or scenes",
     )
     parser.add_argument("--data-dir", type=Path, help="the folder with VOCdevkit; of scenes, where they are kept")
 

@@ -21,7 +21,7 @@ __all__ = [
     "read_mask",
 ]
 
-PUBLISHED = ("voc2012", "pascal_context/60", "pascal_context/59")
+PUBLISHED = ("voc2012", "pascal_context/60", "pascal_context/59", "ade20k")
 """The published data sets that `open_dataset` knows by name."""
 
 

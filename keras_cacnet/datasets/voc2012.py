@@ -168,8 +168,8 @@ class VOC2012(NativeBuilder):
             augmented, origin = found
             names = trainaug_ids(read_list(listed) if listed else None, ids["train"], ids["val"], augmented)
             ids["trainaug"] = names
-            # What VOC itself has labelled keeps VOC's mask, with its void borders.
-            own = set(ids["train"]) if origin.name == "cls" else set()
+            # What VOC itself has labelled keeps VOC's mask, with its void borders; some SegmentationClassAug lack it.
+            own = set(ids["train"])
             masks["trainaug"] = {
                 name: root / "SegmentationClass" / f"{name}.png"
                 if name in own

@@ -161,6 +161,11 @@ def test_training_on_a_bad_mask_says_which(workplace, tmp_path, capsys):
         (["predict", "/nowhere", "a.jpg", "--output", "x"], "/nowhere"),
         (["export", "/nowhere", "--output", "x"], "/nowhere"),
         (["summary", "--backbone", "resnet51"], "resnet51"),
+        (["summary", "--reweighting", "senet"], "one of cac, fixed, fc, gap, se, enc, got 'senet'"),
+        (
+            "summary --backbone resnet14_narrow --reweighting fc --crop-size 64 --size 64x80".split(),
+            "64x64 pixels alone, for reweighting='fc' has a weight for every position; got 64x80",
+        ),
         (["train", "--data", "scenes", "--output", "x", "--epochs", "0"], "epochs must be at least 1, got 0"),
     ],
 )

@@ -10,8 +10,7 @@ from keras_cacnet.datasets.classes import VOID
 from keras_cacnet.evaluation.fusion import fused_ids
 from keras_cacnet.evaluation.inference import require_class_count, require_tensorflow, segmentation_logits
 from keras_cacnet.evaluation.protocol import Protocol
-
-_PROBE = 64
+from keras_cacnet.models.reweighting import probe_size, require_image_size
 
 
 class ConfusionCounter:
@@ -58,8 +57,7 @@ class ConfusionCounter:
         if protocol is None:
             self._step.get_concrete_function()
         else:
-            side = protocol.crop_size or _PROBE
-            require_class_count(model, segmentation_logits(model, tf.zeros((1, side, side, 3))), num_classes)
+            require_class_count(model, segmentation_logits(model, tf.zeros((1, *probe_size(model), 3))), num_classes)
 
     @property
     def void_pixels(self) -> int:
@@ -86,8 +84,9 @@ class ConfusionCounter:
             The predicted class indices, whole numbers.
 
         Raises:
-            ValueError: shapes that do not belong together, ids outside the classes, logits of another size than
-                the mask, or logits that are not finite; the message names the image by its index.
+            ValueError: shapes that do not belong together, a size that the model does not take, ids outside the
+                classes, logits of another size than the mask, or logits that are not finite; the message names the
+                image by its index.
         """
         first = self.images
         shape, mask_shape = tuple(images.shape), tuple(masks.shape)
@@ -105,6 +104,10 @@ class ConfusionCounter:
 
     def _add_whole(self, images: Any, masks: Any) -> np.ndarray:
         first, mask_shape = self.images, tuple(masks.shape)
+        try:
+            require_image_size(self._model, *mask_shape[1:])
+        except ValueError as error:
+            raise ValueError(f"image {first}: {error}") from None
         ids, known, finite = self._step(tf.cast(images, tf.float32), tf.cast(masks, tf.int32))
         if tuple(ids.shape) != mask_shape:
             raise ValueError(

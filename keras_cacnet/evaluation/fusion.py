@@ -13,6 +13,7 @@ from keras_cacnet.datasets.classes import VOID
 from keras_cacnet.evaluation.inference import require_tensorflow, segmentation_logits
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.windows import Window, windows
+from keras_cacnet.models.reweighting import require_image_size
 from keras_cacnet.pipeline.augmentation import PADDING
 
 BLOCK = 64
@@ -141,6 +142,7 @@ def score_blocks(model: keras.Model, image: np.ndarray, protocol: Protocol) -> I
 
 def _checked(model: keras.Model, window_scores: Callable[..., Any], pixels: Any, row: Window, column: Window) -> Any:
     size = (row.size, column.size)
+    require_image_size(model, *size)
     found, logits_size, finite, fits = window_scores(pixels, row.inside.arrays(), column.inside.arrays(), size)
     if tuple(logits_size.numpy().tolist()) != size:
         raise ValueError(

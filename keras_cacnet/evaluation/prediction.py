@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_cacnet.datasets.classes import VOID
 from keras_cacnet.evaluation.inference import require_tensorflow, segmentation_logits
+from keras_cacnet.models.reweighting import require_image_size
 
 _compiled: "weakref.WeakKeyDictionary[keras.Model, dict[str, Any]]" = weakref.WeakKeyDictionary()
 
@@ -31,9 +32,9 @@ def predict_ids(model: keras.Model, image: np.ndarray) -> np.ndarray:
         Class indices, uint8. Where logits are equal the lower index wins.
 
     Raises:
-        ValueError: an image that is not uint8 (H, W, 3), a model whose output is not logits of the image's size
-            or that has more than 255 classes, logits that are not finite, or Keras on another backend than
-            TensorFlow.
+        ValueError: an image that is not uint8 (H, W, 3) or of a size that the model does not take, a model whose
+            output is not logits of the image's size or that has more than 255 classes, logits that are not finite,
+            or Keras on another backend than TensorFlow.
 
     Example:
         >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
@@ -73,6 +74,7 @@ def _predict(model: keras.Model, image: np.ndarray, kind: str) -> np.ndarray:
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
         raise ValueError(f"an image must be uint8 (H, W, 3), RGB and not empty; got {image.dtype} {image.shape}")
+    require_image_size(model, *image.shape[:2])
     functions = _compiled.setdefault(model, {})
     if kind not in functions:
         require_tensorflow("prediction")

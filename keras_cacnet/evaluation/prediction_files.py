@@ -13,6 +13,7 @@ from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.reading import read_image
 from keras_cacnet.evaluation.inference import require_class_count, require_tensorflow, segmentation_logits
 from keras_cacnet.evaluation.prediction import predict_ids
+from keras_cacnet.models.reweighting import probe_size
 from keras_cacnet.training.files import write_atomically
 from keras_cacnet.visualization import choose_channels, overlay, save_ids, weighting_figure
 
@@ -78,7 +79,7 @@ def predict_files(
         raise ValueError(f"{output} is a file; the pictures need a folder")
     files, failures = image_files(images)
     _require_free_names(files, output)
-    probe = tf.zeros((1, 64, 64, 3))
+    probe = tf.zeros((1, *probe_size(model), 3))
     require_class_count(model, segmentation_logits(model, probe), len(classes))
     if weighting:
         if not hasattr(model, "weighting_maps"):

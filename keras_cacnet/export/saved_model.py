@@ -112,6 +112,11 @@ def _require_logits_of_any_size(model: keras.Model, classes: ClassTable | None) 
             f"model {model.name!r} takes {', '.join(map(str, shapes))}; an export takes images of any size: build the "
             "model with one keras.Input((None, None, 3))"
         )
+    if size := getattr(model, "input_size", None):
+        raise ValueError(
+            f"model {model.name!r} takes images of {size[0]}x{size[1]} alone, for reweighting={model.reweighting!r} "
+            "has a weight for every position; an export takes images of any size: train another reweighting"
+        )
     images = np.random.default_rng(0).integers(0, 256, _TRIAL)
     logits = segmentation_logits(model, tf.cast(images, tf.float32))
     if tuple(logits.shape[:3]) != _TRIAL[:3]:

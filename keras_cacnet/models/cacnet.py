@@ -8,12 +8,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.layers.cac import checked_dilation_rates, checked_kernel_size
 from keras_cacnet.layers.normalization import synchronizes, without_synchronization
 from keras_cacnet.layers.resize import PadToMultiple, ResizeLike
+from keras_cacnet.layers.reweighting import checked_dilation_rates
 from keras_cacnet.models.backbones import backbone as named_backbone
 from keras_cacnet.models.dilation import dilate
-from keras_cacnet.models.heads import auxiliary_head, decoder
+from keras_cacnet.models.heads import auxiliary_head, decoder, per_head_kernel_sizes
+from keras_cacnet.models.reweighting import checked_reweighting, positions
 
 RES4_STRIDE = 16  # of a ResNet that is not dilated
 
@@ -38,9 +39,13 @@ class CaCNet(keras.Model):
         weights: weights of a backbone given by name: None, `"imagenet"`, or a local path.
         output_stride: size of the image over size of the backbone's last features; 8, 16 or 32.
         head_channels: channels of the reduction, of every head and of the pooled branch.
-        num_heads: number of CaC heads (Table 3).
-        kernel_sizes: size of the predicted kernels, one for all heads or one per head (Table 4).
+        num_heads: number of heads (Table 3).
+        kernel_sizes: size of their kernels, one for all heads or one per head (Table 4).
         dilation_rates: dilation rates at which every head applies its kernels (Table 5).
+        reweighting: what stands in the heads: `"cac"`, or an alternative of Table 6: `"fixed"`, `"fc"`, `"gap"`,
+            `"se"` or `"enc"`. The last two have no kernels, and take no notice of their sizes and rates.
+        input_size: height and width of all images in pixels, or one number for both; for `reweighting="fc"` alone,
+            which has a weight for every position and cannot take another size.
         global_pooling: whether the pooled branch is there (Table 1).
         auxiliary_weight: factor of the auxiliary loss; 0 leaves its head out (Table 2).
         dropout: share dropped before both classifiers in training.
@@ -76,6 +81,8 @@ class CaCNet(keras.Model):
         num_heads: int = 2,
         kernel_sizes: int | Sequence[int] = 3,
         dilation_rates: Sequence[int] = (1, 2, 3),
+        reweighting: str = "cac",
+        input_size: int | Sequence[int] | None = None,
         global_pooling: bool = True,
         auxiliary_weight: float = 0.2,
         dropout: float = 0.1,
@@ -91,6 +98,7 @@ class CaCNet(keras.Model):
         _check("dropout", dropout, 0 <= dropout < 1, "in [0, 1)")
         sizes = per_head_kernel_sizes(kernel_sizes, num_heads)
         rates = checked_dilation_rates(dilation_rates)
+        size = checked_reweighting(reweighting, input_size)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
         # === Layers ===
@@ -104,7 +112,8 @@ class CaCNet(keras.Model):
         else:
             network = dilate(backbone, output_stride, synchronizes(synchronized))
         channels = {level: tensor.shape[-1] for level, tensor in network.output.items()}
-        settings = (num_classes, head_channels, sizes, rates, global_pooling, dropout, synchronized, policy)
+        module = (reweighting, size and positions(size, output_stride))
+        settings = (num_classes, head_channels, sizes, rates, *module, global_pooling, dropout, synchronized, policy)
         decode = decoder(channels["P5"], *settings)
         auxiliary = None
         if auxiliary_weight:
@@ -127,6 +136,8 @@ class CaCNet(keras.Model):
         self.num_heads = num_heads
         self.kernel_sizes = sizes
         self.dilation_rates = rates
+        self.reweighting = reweighting
+        self.input_size = size
         self.global_pooling = global_pooling
         self.auxiliary_weight = auxiliary_weight
         self.dropout = dropout
@@ -178,7 +189,7 @@ class CaCNet(keras.Model):
         return total + self.auxiliary_weight * self.loss(y, auxiliary, sample_weight)
 
     def weighting_maps(self, images: Any) -> dict[str, dict[str, Any]]:
-        """The features X, the weights W and the product X* of every CaC head, for Figure 4 of the paper.
+        """The features X, the weights W and the product X* of every head, for Figure 4 of the paper.
 
         Args:
             images: RGB in 0..255.
@@ -191,7 +202,7 @@ class CaCNet(keras.Model):
             For each head ("head_1", ...) a dict of "X", "W" and "X*".
 
         Raises:
-            ValueError: the network has no CaC head.
+            ValueError: the network has no head.
 
         Example:
             >>> import numpy as np
@@ -208,7 +219,8 @@ class CaCNet(keras.Model):
         images = self.pad(ops.convert_to_tensor(images, dtype=self.input.dtype))
         maps = {}
         for head, x in before(self.backbone(images)["P5"]).items():
-            weights = self.decoder.get_layer(f"{head}_cac").weighting(x)
+            weights = self.decoder.get_layer(f"{head}_{self.reweighting}").weighting(x)
+            weights = ops.broadcast_to(weights, ops.shape(x))  # "se" and "enc" have one W for all positions
             maps[head] = {"X": x, "W": weights, "X*": x * weights}
         return maps
 
@@ -235,6 +247,8 @@ class CaCNet(keras.Model):
             "num_heads": self.num_heads,
             "kernel_sizes": list(self.kernel_sizes),
             "dilation_rates": list(self.dilation_rates),
+            "reweighting": self.reweighting,
+            "input_size": self.input_size and list(self.input_size),
             "global_pooling": self.global_pooling,
             "auxiliary_weight": self.auxiliary_weight,
             "dropout": self.dropout,
@@ -253,29 +267,6 @@ class CaCNet(keras.Model):
             backbone = keras.saving.deserialize_keras_object(backbone, custom_objects=custom_objects)
         dtype = keras.dtype_policies.deserialize(config.pop("dtype"))
         return cls(backbone=backbone, dtype=dtype, **config)
-
-
-def per_head_kernel_sizes(kernel_sizes: int | Sequence[int], num_heads: int) -> tuple[int, ...]:
-    """One checked kernel size per head.
-
-    Args:
-        kernel_sizes: one size for all heads, or one per head.
-        num_heads: number of heads.
-
-    Returns:
-        A tuple of `num_heads` sizes.
-
-    Raises:
-        ValueError: a size that `CaCLayer` does not take, or a number of sizes other than `num_heads`.
-
-    Example:
-        >>> per_head_kernel_sizes(3, 2), per_head_kernel_sizes((3, 5), 2)
-        ((3, 3), (3, 5))
-    """
-    sizes = (kernel_sizes,) * num_heads if isinstance(kernel_sizes, int) else tuple(kernel_sizes)
-    if len(sizes) != num_heads:
-        raise ValueError(f"kernel_sizes={kernel_sizes!r} has {len(sizes)} sizes for num_heads={num_heads}")
-    return tuple(checked_kernel_size(size) for size in sizes)
 
 
 @contextmanager

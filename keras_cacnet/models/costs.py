@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_cacnet.models.reweighting import require_image_size
+
 PARTS = ("backbone", "reduction", "heads", "pooling", "classifier", "auxiliary")
 # Table 7 counts ResNet's 1000-way classifier, which no segmentation network has, as part of the backbone.
 IMAGENET_CLASSES = 1000
@@ -35,7 +37,7 @@ def costs(model: keras.Model, height: int, width: int) -> dict[str, Cost]:
         "imagenet_fc", the classifier that Table 7 counts and that is not in the network.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: a size below 1, or one that the network cannot take.
 
     Example:
         >>> from keras_cacnet import CaCNet
@@ -50,6 +52,7 @@ def costs(model: keras.Model, height: int, width: int) -> dict[str, Cost]:
 
     if height < 1 or width < 1:
         raise ValueError(f"the size must be at least 1x1, got {height}x{width}")
+    require_image_size(model, height, width)
     parameters = dict.fromkeys(PARTS, 0)
     backbone = {id(weight) for weight in model.backbone.trainable_variables}
     for weight in model.trainable_variables:

@@ -1,4 +1,4 @@
-"""What stands on the backbone: reduction, CaC heads, pooled branch, classifier, auxiliary head.
+"""What stands on the backbone: reduction, heads, pooled branch, classifier, auxiliary head.
 
 Layers are named after their part (`reduction_*`, `head_1_*`, `pooling`, `classifier`, `auxiliary_*`), so that
 learning-rate factors and costs can be told by name.
@@ -10,8 +10,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.layers.cac import CaCLayer
 from keras_cacnet.layers.normalization import at_least_float32, batch_normalization
+from keras_cacnet.layers.reweighting import checked_kernel_size
+from keras_cacnet.models.reweighting import reweighting_layer
 
 HEAD_LAYERS = r"^(reduction|head_\d+|pooling|classifier|auxiliary)(_|/|$)"
 
@@ -72,6 +73,8 @@ def decoder(
     head_channels: int,
     kernel_sizes: Sequence[int],
     dilation_rates: Sequence[int],
+    reweighting: str,
+    positions: Sequence[int] | None,
     global_pooling: bool,
     dropout: float,
     synchronized: bool,
@@ -83,8 +86,10 @@ def decoder(
         feature_channels: channels of the backbone's last stage.
         num_classes: channels of the logits.
         head_channels: channels of the reduction, of every head and of the pooled branch.
-        kernel_sizes: one kernel size per CaC head; none gives the FCN baseline.
-        dilation_rates: dilation rates of every CaC head.
+        kernel_sizes: one kernel size per head; none gives the FCN baseline.
+        dilation_rates: dilation rates of every head.
+        reweighting: what stands at the end of every head, by its name of Table 6.
+        positions: height and width of the features, for the re-weighting that takes one size alone.
         global_pooling: whether the pooled branch is there.
         dropout: share of channels-at-positions dropped before the classifier.
         synchronized: synchronise every batch norm.
@@ -98,8 +103,9 @@ def decoder(
     branches = []
     for index, kernel_size in enumerate(kernel_sizes, start=1):
         x = _conv_norm_relu(reduced, head_channels, 3, f"head_{index}", synchronized, dtype)
-        cac = CaCLayer(kernel_size, dilation_rates, synchronized, name=f"head_{index}_cac", dtype=dtype)
-        branches.append(cac(x))
+        name = f"head_{index}_{reweighting}"
+        module = reweighting_layer(reweighting, kernel_size, dilation_rates, positions, synchronized, name, dtype)
+        branches.append(module(x))
     if not branches:
         branches.append(reduced)
     if global_pooling:
@@ -127,6 +133,29 @@ def auxiliary_head(
     x = _conv_norm_relu(features, max(feature_channels // 4, 1), 3, "auxiliary", synchronized, dtype)
     logits = _classifier(x, num_classes, "auxiliary_classifier", dropout, dtype)
     return keras.Model(features, logits, name="auxiliary")
+
+
+def per_head_kernel_sizes(kernel_sizes: int | Sequence[int], num_heads: int) -> tuple[int, ...]:
+    """One checked kernel size per head.
+
+    Args:
+        kernel_sizes: one size for all heads, or one per head.
+        num_heads: number of heads.
+
+    Returns:
+        A tuple of `num_heads` sizes.
+
+    Raises:
+        ValueError: a size that `CaCLayer` does not take, or a number of sizes other than `num_heads`.
+
+    Example:
+        >>> per_head_kernel_sizes(3, 2), per_head_kernel_sizes((3, 5), 2)
+        ((3, 3), (3, 5))
+    """
+    sizes = (kernel_sizes,) * num_heads if isinstance(kernel_sizes, int) else tuple(kernel_sizes)
+    if len(sizes) != num_heads:
+        raise ValueError(f"kernel_sizes={kernel_sizes!r} has {len(sizes)} sizes for num_heads={num_heads}")
+    return tuple(checked_kernel_size(size) for size in sizes)
 
 
 def _conv_norm_relu(x: Any, channels: int, size: int, name: str, synchronized: bool, dtype: Any) -> Any:

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from keras_cacnet.models.reweighting import ONE_SIZE, REWEIGHTINGS, checked_reweighting
+
 
 def _setting(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
@@ -30,9 +32,10 @@ class Recipe:
     weights: str | None = _setting(None, "weights of the backbone: imagenet or a local path")
     output_stride: int = _setting(8, "image size over feature size: 8, 16 or 32")
     head_channels: int = _setting(512, "channels of reduction, heads and pooled branch")
-    num_heads: int = _setting(2, "number of CaC heads; 0 with --no-global-pooling is the FCN baseline")
+    num_heads: int = _setting(2, "number of heads; 0 with --no-global-pooling is the FCN baseline")
     kernel_sizes: tuple[int, ...] = _setting((3,), "kernel size of all heads, or one per head")
     dilation_rates: tuple[int, ...] = _setting((1, 2, 3), "dilation rates of every head")
+    reweighting: str = _setting("cac", f"what stands in the heads (Table 6): {', '.join(REWEIGHTINGS)}")
     global_pooling: bool = _setting(True, "the pooled branch")
     auxiliary_weight: float = _setting(0.2, "factor of the auxiliary loss")
     dropout: float = _setting(0.1, "dropout before the classifiers")
@@ -61,6 +64,7 @@ class Recipe:
             self._require(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
         self._require("scale_max", self.scale_max >= self.scale_min, f"at least scale_min={self.scale_min}")
         self._require("output_stride", self.output_stride in (8, 16, 32), "8, 16 or 32")
+        checked_reweighting(self.reweighting, self._input_size())
         self._require("kernel_sizes", len(self.kernel_sizes) in (1, self.num_heads), "one, or one per head")
         if self.batch_size == 1 and self.global_pooling:
             raise ValueError(
@@ -76,10 +80,17 @@ class Recipe:
         """The arguments of `CaCNet` in this recipe, but for the number of classes."""
         names = (
             *("backbone", "weights", "output_stride", "head_channels", "num_heads", "dilation_rates"),
-            *("global_pooling", "auxiliary_weight", "dropout"),
+            *("reweighting", "global_pooling", "auxiliary_weight", "dropout"),
         )
         sizes = self.kernel_sizes if len(self.kernel_sizes) == self.num_heads else self.kernel_sizes[0]
-        return {**{name: getattr(self, name) for name in names}, "kernel_sizes": sizes}
+        return {
+            **{name: getattr(self, name) for name in names},
+            "kernel_sizes": sizes,
+            "input_size": self._input_size(),
+        }
+
+    def _input_size(self) -> int | None:
+        return self.crop_size if self.reweighting in ONE_SIZE else None
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as values that JSON can hold."""

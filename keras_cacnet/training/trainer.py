@@ -15,6 +15,7 @@ from keras_cacnet.datasets.check import check_layout
 from keras_cacnet.datasets.source import SegmentationDataset
 from keras_cacnet.models.cacnet import CaCNet
 from keras_cacnet.models.heads import HEAD_LAYERS
+from keras_cacnet.models.reweighting import positions
 from keras_cacnet.pipeline.batches import evaluation_batches, training_batches
 from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss
 from keras_cacnet.training.files import write_atomically, write_json
@@ -62,6 +63,7 @@ def train(
     """
     output = Path(output)
     check_layout(dataset)
+    _require_validation_size(recipe, dataset)
     source = dataset.source("train")
     steps_per_epoch = max(len(source) // recipe.batch_size, 1)
     total_steps = steps_per_epoch * recipe.epochs
@@ -122,6 +124,21 @@ class _Curve(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         write_atomically(self.folder / "curve.png", lambda path: curve(self.folder / "log.csv", path))
+
+
+def _require_validation_size(recipe: Recipe, dataset: SegmentationDataset) -> None:
+    """Refuse, before the first epoch, images that a network for one size could not score after it."""
+    size = recipe.network_arguments()["input_size"]
+    if size is None or "val" not in dataset.splits:
+        return
+    for images, _ in evaluation_batches(dataset.source("val"), dataset.classes):
+        height, width = images.shape[1:3]
+        if positions((height, width), recipe.output_stride) != positions((size, size), recipe.output_stride):
+            raise ValueError(
+                f"reweighting={recipe.reweighting!r} takes images of crop_size={size} alone, {size}x{size}, and "
+                f"{dataset.name} has an image of {height}x{width} in val, where images are scored whole: bring "
+                "its images to one square size and crop to that, or choose another reweighting"
+            )
 
 
 def _compiled(recipe: Recipe, num_classes: int, total_steps: int) -> keras.Model:

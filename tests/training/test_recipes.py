@@ -19,8 +19,14 @@ def test_json_brings_back_the_same_recipe():
     recipe = Recipe(kernel_sizes=(3, 5), seed=7)
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
     assert recipe.network_arguments()["kernel_sizes"] == (3, 5)
+    assert recipe.network_arguments()["input_size"] is None
     with pytest.raises(ValueError, match=r"no crop; its fields are .*crop_size"):
         Recipe.from_json({"crop": 3})
+
+
+def test_fc_is_built_for_the_crops():
+    arguments = Recipe(reweighting="fc", crop_size=96).network_arguments()
+    assert (arguments["reweighting"], arguments["input_size"]) == ("fc", 96)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +45,7 @@ def test_json_brings_back_the_same_recipe():
         ("kernel_sizes", (3, 3, 3)),
         ("seed", -1),
         ("batch_size", 1),
+        ("reweighting", "senet"),
     ],
 )
 def test_values_outside_their_range_are_named(field, value):

@@ -103,6 +103,17 @@ def test_resuming_after_a_break_equals_never_breaking(undisturbed, data, tmp_pat
     assert (output / "last.keras").read_bytes() == finished
 
 
+def test_fc_trains_where_validation_has_the_size_of_the_crops(data, tmp_path):
+    recipe = Recipe.from_json({**RECIPE.to_json(), "reweighting": "fc", "epochs": 1})
+    with pytest.raises(ValueError, match="crop_size=32 alone, 32x32, and .*coast has an image of 40x36 in val"):
+        trainer.train(recipe, open_dataset(data), tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
+    recipe = Recipe.from_json({**recipe.to_json(), "crop_size": 40})
+    trainer.train(recipe, open_dataset(data), tmp_path / "run", verbose=0)
+    assert Run(tmp_path / "run").load_model().input_size == (40, 40)
+    assert "val_mean_iou" in rows(tmp_path / "run")[0]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path):
     recipe = Recipe(**{**RECIPE.to_json(), "learning_rate": 1e30, "kernel_sizes": (3,), "dilation_rates": (1,)})
     with pytest.raises(NonFiniteTraining, match="the loss is .* at step [2-6]"):

@@ -1,0 +1,141 @@
+"""EncNet's context encoding, one of the alternatives of Table 6: one weight per channel for all positions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_cacnet.layers.normalization import at_least_float32, batch_normalization
+from keras_cacnet.layers.reweighting import ReweightingLayer
+
+
+@keras.saving.register_keras_serializable("keras_cacnet")
+class ContextEncodingLayer(ReweightingLayer):
+    """Re-weights the channels by what a learned dictionary finds in the features ("EncHead").
+
+    A 1x1 convolution without bias, batch norm and ReLU give the descriptors z. Each of K codewords d with a
+    smoothing factor f takes a share of every descriptor, the softmax over codewords of f |z - d|^2, and collects
+    the residuals z - d by it. Batch norm over codewords, ReLU and the mean over codewords give the encoding e;
+    W = 1 + sigmoid(FC(e)), between 1 and 2, is the same at every position. Trainable parameters:
+    2 c^2 + 3 c + K c + 3 K.
+
+    Order, initial values and the 1 in W are those of PyTorch-Encoding; its ReLU after the product falls away, for
+    the features here come from a ReLU. Ours: residuals are averaged over positions instead of summed, which batch
+    norm undoes in training, so that the statistics hold for images of other sizes. EncNet's semantic encoding
+    loss, which needs the classes of an image as a second target, is not part of it.
+
+    Everything but the product X * W is computed in float32 under half-precision policies.
+
+    Args:
+        codewords: K, the size of the dictionary; EncNet's 32 by default.
+        synchronized: take the batch-norm statistics over all replicas of a `tf.distribute` strategy.
+        **kwargs: `name`, `dtype`, `trainable`.
+
+    Shapes:
+        - input: (B, h, w, c); B, h and w may be unknown
+        - output: (B, h, w, c)
+
+    Raises:
+        ValueError: fewer than 1 codeword, or an input that is not of rank 4 with known channels.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = ContextEncodingLayer(codewords=8)
+        >>> x = np.ones((2, 5, 7, 4), "float32")
+        >>> tuple(layer(x).shape), tuple(layer.weighting(x).shape)
+        ((2, 5, 7, 4), (2, 1, 1, 4))
+        >>> sum(int(np.prod(weight.shape)) for weight in layer.trainable_variables)  # 2*16 + 3*4 + 8*4 + 3*8
+        100
+
+    Reference:
+        Zhang et al., "Context Encoding for Semantic Segmentation", CVPR 2018, Section 3.1; Table 6 of the CaC-Net
+        paper.
+    """
+
+    def __init__(self, codewords: int = 32, synchronized: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if isinstance(codewords, bool) or int(codewords) != codewords or codewords < 1:
+            raise ValueError(f"codewords must be a whole number from 1 on, got {codewords!r}")
+        self.codewords = int(codewords)
+        self.synchronized = bool(synchronized)
+
+    def build_prediction(self, input_shape: Sequence[int | None]) -> None:
+        dtype = at_least_float32(self.compute_dtype)
+        self.conv = keras.layers.Conv2D(
+            self.channels,
+            1,
+            use_bias=False,
+            data_format="channels_last",
+            kernel_initializer="he_normal",
+            name="conv",
+            dtype=dtype,
+        )
+        self.norm = batch_normalization("norm", self.synchronized, dtype)
+        limit = (self.codewords * self.channels) ** -0.5
+        self.dictionary = self.add_weight(
+            shape=(self.codewords, self.channels),
+            initializer=keras.initializers.RandomUniform(-limit, limit),
+            autocast=False,
+            name="dictionary",
+        )
+        self.smoothing = self.add_weight(
+            shape=(self.codewords,),
+            initializer=keras.initializers.RandomUniform(-1.0, 0.0),
+            autocast=False,
+            name="smoothing",
+        )
+        self.code_norm = batch_normalization("code_norm", self.synchronized, dtype)
+        self.dense = keras.layers.Dense(self.channels, "sigmoid", name="dense", dtype=dtype)
+        self.conv.build(input_shape)
+        self.norm.build(input_shape)
+        self.code_norm.build((None, self.channels, self.codewords))
+        self.dense.build((None, self.channels))
+
+    def encode(self, x: Any, training: bool = False) -> Any:
+        """Encode the features by the dictionary, before batch norm.
+
+        Args:
+            x: features.
+            training: normalise the descriptors by the statistics of the batch, and update the moving ones.
+
+        Shapes:
+            - x: (B, h, w, c)
+            - result: (B, K, c)
+
+        Returns:
+            For every codeword the mean over positions of its share times its residual, in float32 or better.
+        """
+        x = self._features(x)
+        descriptors = ops.relu(self.norm(self.conv(x), training=training))
+        batch, height, width, channels = ops.shape(descriptors)
+        positions = height * width
+        descriptors = ops.reshape(descriptors, (batch, positions, channels))
+        dictionary, smoothing = self._wide(self.dictionary), self._wide(self.smoothing)
+        # |z - d|^2 in full, or a tensor of positions x codewords x channels would be needed.
+        products = ops.matmul(descriptors, ops.transpose(dictionary))
+        distances = ops.sum(descriptors**2, axis=-1, keepdims=True) - 2 * products + ops.sum(dictionary**2, axis=-1)
+        shares = ops.softmax(smoothing * distances, axis=-1) / ops.cast(positions, distances.dtype)
+        collected = ops.matmul(ops.transpose(shares, (0, 2, 1)), descriptors)
+        return collected - ops.sum(shares, axis=1)[..., None] * dictionary
+
+    def weighting(self, x: Any, *, training: bool = False) -> Any:
+        """Compute the weights that all positions share.
+
+        Args:
+            x: features.
+            training: normalise by the statistics of the batch, and update the moving ones.
+
+        Shapes:
+            - x: (B, h, w, c)
+            - result: (B, 1, 1, c)
+
+        Returns:
+            W, with values between 1 and 2.
+        """
+        codes = ops.transpose(self.encode(x, training=training), (0, 2, 1))
+        encoding = ops.mean(ops.relu(self.code_norm(codes, training=training)), axis=-1)
+        return ops.cast(1 + self.dense(encoding)[:, None, None, :], self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "codewords": self.codewords, "synchronized": self.synchronized}

@@ -28,6 +28,8 @@ class Recipe:
         Section 4.1 of the CaC-Net paper.
     """
 
+    split: str = _setting("train", "split to train on")
+    validation_split: str | None = _setting("val", "split scored between epochs, where there is one; or none")
     backbone: str = _setting("resnet50", "name of the backbone")
     weights: str | None = _setting(None, "weights of the backbone: imagenet or a local path")
     output_stride: int = _setting(8, "image size over feature size: 8, 16 or 32")

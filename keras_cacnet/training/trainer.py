@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from keras_cacnet.datasets.check import check_layout
-from keras_cacnet.datasets.source import SegmentationDataset
+from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.models.cacnet import CaCNet
 from keras_cacnet.models.heads import HEAD_LAYERS
 from keras_cacnet.models.reweighting import positions
@@ -36,10 +36,11 @@ def train(
     resume: bool = False,
     verbose: str | int = "auto",
     data: str = "",
+    data_dir: str | Path | None = None,
 ) -> keras.Model:
     """Train a CaC-Net as the recipe says and leave everything about it in a folder.
 
-    Images of the split "train" are cropped and augmented; the split "val", where the data set has one, is
+    Images of the recipe's split are cropped and augmented; its validation split, where the data set has one, is
     scored on whole images. The best checkpoint is the one with the largest mIoU there.
 
     Args:
@@ -49,6 +50,7 @@ def train(
         resume: go on from the last finished epoch of that folder; its recipe has to be the same.
         verbose: as for `keras.Model.fit`.
         data: how the user named the data, for the record.
+        data_dir: where the user said that it lies, for the record.
 
     Returns:
         The trained network, in its last state.
@@ -62,9 +64,10 @@ def train(
         Section 4.1 of the CaC-Net paper, "Training Setting".
     """
     output = Path(output)
-    check_layout(dataset)
+    scored = _validation_source(recipe, dataset)
+    source = dataset.source(recipe.split)
+    check_layout(dataset, [recipe.split] if scored is None else [recipe.split, str(recipe.validation_split)])
     _require_validation_size(recipe, dataset)
-    source = dataset.source("train")
     steps_per_epoch = max(len(source) // recipe.batch_size, 1)
     total_steps = steps_per_epoch * recipe.epochs
     keras.utils.set_random_seed(recipe.seed)
@@ -74,7 +77,7 @@ def train(
         _claim(output)
         model, best = _compiled(recipe, len(dataset.classes), total_steps), -math.inf
         write_json(output / "classes.json", dataset.classes.to_json())
-        write_json(output / "config.json", _record(recipe, dataset, data, steps_per_epoch))
+        write_json(output / "config.json", _record(recipe, dataset, data, data_dir, steps_per_epoch))
     step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
     epoch = step // steps_per_epoch
     if epoch >= recipe.epochs:
@@ -91,7 +94,7 @@ def train(
         scale_range=(recipe.scale_min, recipe.scale_max),
         flip=recipe.flip,
     )
-    validation = evaluation_batches(dataset.source("val"), dataset.classes) if "val" in dataset.splits else None
+    validation = None if scored is None else evaluation_batches(scored, dataset.classes)
     log = keras.callbacks.CSVLogger(str(output / "log.csv"), append=epoch > 0)
     try:
         model.fit(
@@ -124,6 +127,13 @@ class _Curve(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         write_atomically(self.folder / "curve.png", lambda path: curve(self.folder / "log.csv", path))
+
+
+def _validation_source(recipe: Recipe, dataset: SegmentationDataset) -> Source | None:
+    split = recipe.validation_split
+    if split is None or (split == "val" and split not in dataset.splits):
+        return None
+    return dataset.source(split)
 
 
 def _require_validation_size(recipe: Recipe, dataset: SegmentationDataset) -> None:
@@ -190,10 +200,13 @@ def _claim(output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
 
 
-def _record(recipe: Recipe, dataset: SegmentationDataset, data: str, steps_per_epoch: int) -> dict[str, Any]:
+def _record(
+    recipe: Recipe, dataset: SegmentationDataset, data: str, data_dir: str | Path | None, steps_per_epoch: int
+) -> dict[str, Any]:
     return {
         "recipe": recipe.to_json(),
         "data": data or dataset.name,
+        "data_dir": None if data_dir is None else str(data_dir),
         "images": {split: len(dataset.source(split)) for split in dataset.splits},
         "steps_per_epoch": steps_per_epoch,
         "command": sys.argv,

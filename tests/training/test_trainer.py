@@ -103,6 +103,19 @@ def test_resuming_after_a_break_equals_never_breaking(undisturbed, data, tmp_pat
     assert (output / "last.keras").read_bytes() == finished
 
 
+def test_another_split_and_no_scores(data, tmp_path):
+    recipe = Recipe.from_json({**RECIPE.to_json(), "split": "val", "validation_split": None, "epochs": 1})
+    trainer.train(recipe, open_dataset(data), tmp_path / "run", verbose=0)
+    assert Run(tmp_path / "run").config["steps_per_epoch"] == 1  # of 2 images, where train has 5
+    assert rows(tmp_path / "run")[0]["val_mean_iou"] == "NA"
+    assert Run(tmp_path / "run").load_model("best")
+    for field in ("split", "validation_split"):
+        wrong = Recipe.from_json({**recipe.to_json(), field: "trainval"})
+        with pytest.raises(ValueError, match="no split 'trainval'.*train, val"):
+            trainer.train(wrong, open_dataset(data), tmp_path / "other", verbose=0)
+    assert not (tmp_path / "other").exists()
+
+
 def test_fc_trains_where_validation_has_the_size_of_the_crops(data, tmp_path):
     recipe = Recipe.from_json({**RECIPE.to_json(), "reweighting": "fc", "epochs": 1})
     with pytest.raises(ValueError, match="crop_size=32 alone, 32x32, and .*coast has an image of 40x36 in val"):

@@ -1,0 +1,61 @@
+"""The command `keras-cacnet`: parses, calls the library, prints. One module a command."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from keras_cacnet.cli import check, evaluate, export, predict, summary, train
+
+BAD_INPUT = 2
+INTERRUPTED = 130  # as shells report it
+COMMANDS = (check, train, evaluate, predict, export, summary)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the words of the command line; `sys.argv` by default.
+
+    Returns:
+        The exit status: 0, 1 where the command ran and found something wrong, 2 for bad input, 130 after Ctrl-C.
+
+    Example:
+        >>> main(["train", "--data", "nowhere", "--output", "run"])
+        2
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was finished is kept, and train goes on with --resume", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        message = str(error)
+    except Exception as error:
+        from keras_cacnet.pipeline.batches import reading_error
+
+        found = reading_error(error)
+        if found is None:
+            raise
+        message = found
+    print(f"error: {message}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="keras-cacnet", description="Train, score and deliver CaC-Net semantic segmentation."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        added.set_defaults(command=run)
+        return added
+
+    for module in COMMANDS:
+        module.add(command)
+    return parser

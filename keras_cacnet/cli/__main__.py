@@ -1,0 +1,7 @@
+"""`python -m keras_cacnet.cli`, the same as `keras-cacnet`."""
+
+import sys
+
+from keras_cacnet.cli import main
+
+sys.exit(main())

@@ -1,0 +1,96 @@
+"""Arguments that several commands take, and the types of their values."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol, get_args, get_type_hints
+
+from keras_cacnet.training.recipes import Recipe
+
+
+class AddCommand(Protocol):
+    """Adds a command to the parser: its name, what runs it, and its line of help."""
+
+    def __call__(self, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser: ...
+
+
+def add_data(parser: argparse.ArgumentParser, required: bool) -> None:
+    parser.add_argument(
+        "--data",
+        required=required,
+        help="a folder of images and labels, voc2012, pascal_context/60 or /59, ade20k, or scenes",
+    )
+    parser.add_argument("--data-dir", type=Path, help="the folder with VOCdevkit; of scenes, where they are kept")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="folder that train wrote")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which checkpoint")
+
+
+def add_protocol(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("protocol", "without these, every image is shown whole, once, at its own size")
+
+    def option(name: str, text: str, **settings: Any) -> None:
+        group.add_argument(name, default=argparse.SUPPRESS, help=text, **settings)
+
+    option("--scales", "such as 0.5,0.75,1.0,1.25,1.5,1.75; their scores are fused (default: 1.0)", type=_numbers)
+    option("--flip", "also show every window mirrored", action="store_true")
+    option("--crop-size", "side of the windows that slide over larger images (default: no windows)", type=int)
+    option("--stride", "distance of the windows, as a share of their size (default: 2/3)", type=_share)
+    option("--fusion", "softmax_mean or exp_sum, PyTorch-Encoding's (default: softmax_mean)")
+    option("--base-size", "long side of images at scale 1, in pixels (default: their own)", type=int)
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    hints = get_type_hints(Recipe)
+    for entry in fields(Recipe):
+        assert entry.default is not MISSING
+        default = " ".join(map(str, entry.default)) if isinstance(entry.default, tuple) else entry.default
+        text = f"{entry.metadata['help']} (default: {default})"
+        settings: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text}
+        kind = hints[entry.name]
+        if kind is bool:
+            settings["action"] = argparse.BooleanOptionalAction
+        elif isinstance(entry.default, tuple):
+            settings.update(type=int, nargs="+", metavar="N")
+        else:
+            settings.update(type=_or_none if type(None) in get_args(kind) else kind, metavar=entry.name.upper())
+        parser.add_argument(f"--{entry.name.replace('_', '-')}", **settings)
+
+
+def given_recipe(options: argparse.Namespace) -> dict[str, Any]:
+    return {entry.name: getattr(options, entry.name) for entry in fields(Recipe) if entry.name in options}
+
+
+def verbosity(text: str) -> str | int:
+    if text not in ("auto", "0", "1", "2"):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of auto, 0, 1, 2")
+    return text if text == "auto" else int(text)
+
+
+def _or_none(text: str) -> str | None:
+    return None if text == "none" else text
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 0.5,0.75,1.0") from None
+
+
+def _share(text: str) -> float:
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no share such as 2/3 or 0.5") from None
+
+
+def size(text: str) -> tuple[int, int]:
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: give 512 or HEIGHTxWIDTH such as 360x480")
+    return int(sides[0]), int(sides[-1])

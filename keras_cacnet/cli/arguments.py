@@ -5,9 +5,12 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Protocol, get_args, get_type_hints
 
 from keras_cacnet.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    from keras_cacnet import evaluation
 
 
 class AddCommand(Protocol):
@@ -42,6 +45,15 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
     option("--stride", "distance of the windows, as a share of their size (default: 2/3)", type=_share)
     option("--fusion", "softmax_mean or exp_sum, PyTorch-Encoding's (default: softmax_mean)")
     option("--base-size", "long side of images at scale 1, in pixels (default: their own)", type=int)
+
+
+def given_protocol(options: argparse.Namespace) -> "evaluation.Protocol | None":
+    from keras_cacnet.evaluation import Protocol
+
+    given = {entry.name: getattr(options, entry.name) for entry in fields(Protocol) if entry.name in options}
+    if "stride" in given and "crop_size" not in given:
+        raise ValueError("--stride is the distance of windows; give their size as well: --crop-size 512")
+    return Protocol(**given) if given else None
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:

@@ -1,10 +1,9 @@
 """`keras-cacnet evaluate`."""
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
 
-from keras_cacnet.cli.arguments import AddCommand, add_data, add_protocol, add_run
+from keras_cacnet.cli.arguments import AddCommand, add_data, add_protocol, add_run, given_protocol
 
 
 def add(command: AddCommand) -> None:
@@ -32,17 +31,11 @@ def run(options: argparse.Namespace) -> int:
     from keras_cacnet.training.files import write_atomically, write_json
     from keras_cacnet.training.run import Run
 
-    given = {entry.name: getattr(options, entry.name) for entry in fields(Protocol) if entry.name in options}
-    if "stride" in given and "crop_size" not in given:
-        raise ValueError("--stride is the distance of windows; give their size as well: --crop-size 512")
-    protocol = Protocol(**given)
+    given = given_protocol(options)
+    protocol = given or Protocol()
     trained = Run(options.run)
     dataset = open_dataset(options.data, options.data_dir)
-    if dataset.classes.names != trained.classes.names:
-        raise ValueError(
-            f"{options.run} was trained on the classes {', '.join(trained.classes.names)}; "
-            f"{options.data} has {', '.join(dataset.classes.names)}"
-        )
+    trained.require_classes(dataset.classes, options.data)
     source = dataset.source(options.split)
     writer = prediction_writer(source, options.save_predictions, trained.classes) if options.save_predictions else None
     report = evaluate(
@@ -51,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         dataset.classes,
         absent=options.absent,
         count=len(source),
-        protocol=protocol if given else None,
+        protocol=given,
         on_prediction=writer,
     )
     print(report.to_text(protocol))

@@ -1,4 +1,4 @@
-"""Scoring a model over a data set, and predicting single images and files."""
+"""Scoring a model over a data set, predicting single images and files, and archives for test servers."""
 
 from keras_cacnet.evaluation.fusion import fused_ids, score_blocks, scores
 from keras_cacnet.evaluation.prediction import predict_ids, predict_probabilities
@@ -7,10 +7,13 @@ from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.report import Report
 from keras_cacnet.evaluation.saved_predictions import prediction_writer
 from keras_cacnet.evaluation.scoring import evaluate
+from keras_cacnet.evaluation.submission import archive_form, check_submission, write_submission
 
 __all__ = [
     "Protocol",
     "Report",
+    "archive_form",
+    "check_submission",
     "evaluate",
     "fused_ids",
     "predict_files",
@@ -19,4 +22,5 @@ __all__ = [
     "prediction_writer",
     "score_blocks",
     "scores",
+    "write_submission",
 ]

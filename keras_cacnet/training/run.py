@@ -9,6 +9,8 @@ import keras
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.training.recipes import Recipe
 
+_LISTED = 21
+
 
 class Run:
     """Reads the folder that `keras-cacnet train` writes.
@@ -45,6 +47,23 @@ class Run:
         """The classes that the network predicts."""
         return ClassTable.from_json(_read_json(self.path / "classes.json"))
 
+    def require_classes(self, classes: ClassTable, owner: str) -> None:
+        """Refuse other classes than those of the run.
+
+        Args:
+            classes: to compare by their names, in order.
+            owner: whose they are, for the message.
+
+        Raises:
+            ValueError: they differ; the message names both and the first difference.
+        """
+        ours, theirs = self.classes.names, classes.names
+        if ours == theirs:
+            return
+        place = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
+        first = "" if place is None else f"; class {place} is {ours[place]!r} there and {theirs[place]!r} here"
+        raise ValueError(f"{self.path} was trained on the classes {_shown(ours)}; {owner} has {_shown(theirs)}{first}")
+
     def checkpoint(self, which: str = "best") -> Path:
         """The path of a checkpoint.
 
@@ -77,6 +96,11 @@ class Run:
             return keras.models.load_model(path, compile=compile)
         except Exception as error:
             raise ValueError(f"{path} cannot be loaded, it may be damaged: {error}") from error
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
 def _read_json(path: Path) -> Any:

@@ -1,0 +1,48 @@
+"""`keras-cacnet submit`."""
+
+import argparse
+from pathlib import Path
+
+from keras_cacnet.cli.arguments import AddCommand, add_protocol, add_run, given_protocol
+
+
+def add(command: AddCommand) -> None:
+    """Add the command to the parser."""
+    parser = command("submit", run, "predict a split and write the archive that its test server takes")
+    parser.add_argument("data", metavar="DATA", help="voc2012 or ade20k")
+    add_run(parser)
+    parser.add_argument("--data-dir", type=Path, required=True, help="the folder with the data set")
+    parser.add_argument("--split", default="test", help="split to predict: test or val")
+    parser.add_argument("--output", type=Path, required=True, help="the archive: .tgz for voc2012, .zip for ade20k")
+    parser.add_argument(
+        "--competition",
+        default="comp6",
+        help="of VOC: comp5 is for networks that saw VOC 2012's images and masks alone, comp6 for all others, as after "
+        "ImageNet weights or SBD's masks",
+    )
+    add_protocol(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from keras_cacnet.datasets import open_dataset
+    from keras_cacnet.evaluation import Protocol, archive_form, write_submission
+    from keras_cacnet.evaluation.submission import require_archive_path
+    from keras_cacnet.training.run import Run
+
+    protocol = given_protocol(options)
+    form = archive_form(options.data, options.split, options.competition)
+    require_archive_path(options.output, form)
+    trained = Run(options.run)
+    trained.require_classes(form.classes, options.data)
+    # Before the data set, whose first use reads every file of it.
+    model = trained.load_model(options.checkpoint)
+    source = open_dataset(options.data, options.data_dir).source(options.split)
+    recipe = trained.config.get("recipe", {})
+    others = [f"weights={recipe['weights']}"] if recipe.get("weights") else []
+    others += ["SBD's masks (split=trainaug)"] if recipe.get("split") == "trainaug" else []
+    if form.data == "voc2012" and options.competition == "comp5" and others:
+        print(f"note: comp5 is for networks that saw VOC 2012 alone; {options.run} had {' and '.join(others)}")
+    write_submission(model, source, options.output, form, protocol)
+    text = (protocol or Protocol()).to_text()
+    print(f"written and read back: {options.output}, {len(source)} images ({options.checkpoint} checkpoint; {text})")
+    return 0

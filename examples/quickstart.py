@@ -11,8 +11,8 @@ from keras_cacnet.export import verify
 from keras_cacnet.training.run import Run
 
 NETWORK = (
-    "--backbone resnet14_narrow --head-channels 64 --learning-rate 0.02 --head-factor 1 "
-    "--scale-min 0.75 --scale-max 1.5 --validate-every 3"
+    "--set backbone=resnet14_narrow head_channels=64 learning_rate=0.02 head_factor=1 "
+    "scale_min=0.75 scale_max=1.5 validate_every=3"
 )
 
 
@@ -28,7 +28,7 @@ def quickstart(output: Path, epochs: int, crop_size: int) -> None:
     images = output / "images"
 
     command(["check", *data])
-    schedule = ["--epochs", str(epochs), "--batch-size", "8", "--crop-size", str(crop_size)]
+    schedule = [f"epochs={epochs}", "batch_size=8", f"crop_size={crop_size}"]
     command(["train", *data, "--output", str(run), *NETWORK.split(), *schedule])
     command(["evaluate", str(run), *data, "--split", "val"])
 
@@ -48,7 +48,7 @@ def quickstart(output: Path, epochs: int, crop_size: int) -> None:
     print("\nNext, on photographs and masks of your own (layout: README.md, 'Your own images'):")
     print("  .venv/bin/keras-cacnet check --data FOLDER")
     print(
-        "  .venv/bin/keras-cacnet train --data FOLDER --output RUN --backbone resnet18 --crop-size 256 --batch-size 8"
+        "  .venv/bin/keras-cacnet train --data FOLDER --output RUN --set backbone=resnet18 crop_size=256 batch_size=8"
     )
 
 

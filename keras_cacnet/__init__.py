@@ -14,6 +14,7 @@ __all__ = [
     "CaCNet",
     "datasets",
     "evaluation",
+    "experiments",
     "export",
     "layers",
     "losses",
@@ -25,7 +26,7 @@ __all__ = [
     "visualization",
 ]
 
-_ON_FIRST_USE = ("datasets", "evaluation", "export", "pipeline", "training", "visualization")
+_ON_FIRST_USE = ("datasets", "evaluation", "experiments", "export", "pipeline", "training", "visualization")
 
 
 def __getattr__(name: str) -> Any:

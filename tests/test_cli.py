@@ -13,8 +13,7 @@ from PIL import Image
 from keras_cacnet.cli import main
 
 TRAIN = (
-    "--backbone resnet14_narrow --head-channels 8 --crop-size 32 --batch-size 2 --epochs 1 --learning-rate 0.01 "
-    "--verbose 0"
+    "--verbose 0 --set backbone=resnet14_narrow head_channels=8 crop_size=32 batch_size=2 epochs=1 learning_rate=0.01"
 ).split()
 
 
@@ -124,7 +123,7 @@ def test_export_serves(workplace):
 
 def test_resume_takes_data_and_recipe_from_the_run(workplace, capsys):
     assert main(["train", "--output", str(workplace / "run"), "--resume", "--verbose", "0"]) == 0
-    assert main(["train", "--output", str(workplace / "run"), "--resume", "--seed", "5", "--verbose", "0"]) == 2
+    assert main(["train", "--output", str(workplace / "run"), "--resume", "--set", "seed=5", "--verbose", "0"]) == 2
     assert "seed 0 -> 5" in capsys.readouterr().err
 
 
@@ -152,6 +151,13 @@ def test_training_on_a_bad_mask_says_which(workplace, tmp_path, capsys):
     ("words", "told"),
     [
         (["train", "--output", "x"], "--data is missing"),
+        (["train", "--data", "scenes"], "--output is missing"),
+        (["train", "--recipe", "pascal_context_resnet5O"], "did you mean 'pascal_context_resnet50'?"),
+        (["train", "--recipe", "ade20k_resnet101"], "ade20k: data_dir (--data-dir) is missing"),
+        (["train", "--recipe", "voc2012_resnet101", "--data-dir", "/nowhere"], "/nowhere: does not exist"),
+        (["train", "--data", "scenes", "--output", "x", "--set", "epoch=1"], "did you mean 'epochs'?"),
+        (["train", "--data", "scenes", "--output", "x", "--set", "seed=1", "flip=1"], "such as flip=true; got '1'"),
+        (["recipes", "ade20k"], "did you mean 'ade20k_resnet101'?"),
         (["train", "--data", "/nowhere", "--output", "x"], "/nowhere"),
         (["evaluate", "/nowhere", "--data", "scenes"], "/nowhere"),
         (["evaluate", "x", "--data", "scenes", "--stride", "1/2"], "--crop-size"),
@@ -160,13 +166,13 @@ def test_training_on_a_bad_mask_says_which(workplace, tmp_path, capsys):
         (["evaluate", "x", "--data", "scenes", "--fusion", "max"], "fusion must be 'softmax_mean' or 'exp_sum'"),
         (["predict", "/nowhere", "a.jpg", "--output", "x"], "/nowhere"),
         (["export", "/nowhere", "--output", "x"], "/nowhere"),
-        (["summary", "--backbone", "resnet51"], "resnet51"),
-        (["summary", "--reweighting", "senet"], "one of cac, fixed, fc, gap, se, enc, got 'senet'"),
+        (["summary", "--set", "backbone=resnet51"], "resnet51"),
+        (["summary", "--set", "reweighting=senet"], "one of cac, fixed, fc, gap, se, enc, got 'senet'"),
         (
-            "summary --backbone resnet14_narrow --reweighting fc --crop-size 64 --size 64x80".split(),
+            "summary --set backbone=resnet14_narrow reweighting=fc crop_size=64 --size 64x80".split(),
             "64x64 pixels alone, for reweighting='fc' has a weight for every position; got 64x80",
         ),
-        (["train", "--data", "scenes", "--output", "x", "--epochs", "0"], "epochs must be at least 1, got 0"),
+        (["train", "--data", "scenes", "--output", "x", "--set", "epochs=0"], "epochs must be at least 1, got 0"),
     ],
 )
 def test_bad_words_give_one_line_and_status_2(words, told, capsys, tmp_path, monkeypatch):
@@ -181,12 +187,12 @@ def test_bad_words_give_one_line_and_status_2(words, told, capsys, tmp_path, mon
 def test_the_installed_command():
     command = Path(sys.executable).with_name("keras-cacnet")
     result = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
-    for name in ("check", "train", "evaluate", "predict", "export", "summary"):
+    for name in ("recipes", "check", "train", "evaluate", "predict", "export", "summary"):
         assert name in result.stdout
 
 
 def test_summary_prints_the_papers_costs(capsys):
-    assert main(["summary", "--backbone", "resnet101", "--size", "512"]) == 0
+    assert main(["summary", "--recipe", "pascal_context_resnet101"]) == 0
     out = capsys.readouterr().out
     baseline = next(line for line in out.splitlines() if line.startswith("FCN baseline"))
     own = next(line for line in out.splitlines() if line.startswith("CaC-Net's own"))
@@ -194,3 +200,64 @@ def test_summary_prints_the_papers_costs(capsys):
     for line, parameters, multiply_adds in ((baseline, 56.4, 225.4), (own, 5.58, 21.92)):
         counted = [float(word[:-1]) for word in line.split() if word[-1] in "MG" and word[0].isdigit()]
         assert counted == [pytest.approx(parameters, rel=0.01), pytest.approx(multiply_adds, rel=0.01)]
+
+
+def test_recipes_lists_and_shows(capsys):
+    assert main(["recipes"]) == 0
+    listed = capsys.readouterr().out
+    assert "voc2012_resnet101_finetune" in listed
+    assert main(["recipes", "ade20k_resnet101"]) == 0
+    shown = capsys.readouterr().out
+    assert "keras-cacnet train --recipe ade20k_resnet101 --data-dir DIR\n" in shown
+    assert "--crop-size 576 --stride 2/3\n" in shown
+
+
+def test_summary_of_a_recipe_takes_its_classes_and_crops(capsys):
+    words = ["summary", "--recipe", "ade20k_resnet101", "--set", "backbone=resnet14_narrow", "crop_size=64"]
+    assert main(words) == 0
+    own = capsys.readouterr().out
+    assert "(64x64)" in own
+    assert main([*words, "--classes", "150", "--size", "64"]) == 0
+    assert capsys.readouterr().out == own
+    assert main([*words, "--classes", "60", "--size", "64"]) == 0
+    assert capsys.readouterr().out != own
+
+
+def test_a_recipe_on_other_data_says_that_the_paper_does_not_compare(workplace, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "--recipe", "pascal_context_resnet50", "--data", str(workplace / "coast"), *TRAIN, "weights=none"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "coast has 2 classes, and pascal_context_resnet50 is for pascal_context/60 with 60" in printed
+    assert "next: keras-cacnet evaluate runs/pascal_context_resnet50 --data" in printed
+    config = json.loads((tmp_path / "runs" / "pascal_context_resnet50" / "config.json").read_text())
+    assert config["experiment"] == "pascal_context_resnet50"
+    assert config["recipe"]["weights"] is None
+    assert config["recipe"]["poly_power"] == 0.9
+    assert main([*words, "--resume"]) == 0
+    assert main([*words, "seed=3", "--resume"]) == 2
+    assert "seed 0 -> 3" in capsys.readouterr().err
+
+
+def test_weights_that_cannot_be_had_say_how_to_bring_them(workplace, tmp_path, capsys, monkeypatch):
+    def offline(library, preset):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("keras_cacnet.models.pretrained.from_preset", offline)
+    output = tmp_path / "run"
+    words = [
+        "train",
+        "--recipe",
+        "pascal_context_resnet50",
+        "--data",
+        str(workplace / "coast"),
+        "--output",
+        str(output),
+    ]
+    assert main([*words, "--set", "batch_size=2"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for word in ("resnet50", "config.json", "model.weights.h5", 'weights="path/to/folder"', "no route to host"):
+        assert word in error
+    # What was claimed for the run is free for the next try.
+    assert list(output.iterdir()) == [] if output.exists() else True

@@ -4,11 +4,11 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from keras_cacnet.cli import check, evaluate, export, predict, submit, summary, train
+from keras_cacnet.cli import check, evaluate, export, predict, recipes, submit, summary, train
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # as shells report it
-COMMANDS = (check, train, evaluate, predict, submit, export, summary)
+COMMANDS = (recipes, check, train, evaluate, predict, submit, export, summary)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,16 +1,20 @@
 """Arguments that several commands take, and the types of their values."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Protocol
 
 from keras_cacnet.training.recipes import Recipe
+from keras_cacnet.training.settings import with_settings
 
 if TYPE_CHECKING:
     from keras_cacnet import evaluation
+    from keras_cacnet.experiments import Experiment
 
 
 class AddCommand(Protocol):
@@ -47,7 +51,7 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
     option("--base-size", "long side of images at scale 1, in pixels (default: their own)", type=int)
 
 
-def given_protocol(options: argparse.Namespace) -> "evaluation.Protocol | None":
+def given_protocol(options: argparse.Namespace) -> evaluation.Protocol | None:
     from keras_cacnet.evaluation import Protocol
 
     given = {entry.name: getattr(options, entry.name) for entry in fields(Protocol) if entry.name in options}
@@ -57,34 +61,33 @@ def given_protocol(options: argparse.Namespace) -> "evaluation.Protocol | None":
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
-    hints = get_type_hints(Recipe)
-    for entry in fields(Recipe):
-        assert entry.default is not MISSING
-        default = " ".join(map(str, entry.default)) if isinstance(entry.default, tuple) else entry.default
-        text = f"{entry.metadata['help']} (default: {default})"
-        settings: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text}
-        kind = hints[entry.name]
-        if kind is bool:
-            settings["action"] = argparse.BooleanOptionalAction
-        elif isinstance(entry.default, tuple):
-            settings.update(type=int, nargs="+", metavar="N")
-        else:
-            settings.update(type=_or_none if type(None) in get_args(kind) else kind, metavar=entry.name.upper())
-        parser.add_argument(f"--{entry.name.replace('_', '-')}", **settings)
+    parser.add_argument("--recipe", metavar="NAME", help="an experiment of the paper, see `keras-cacnet recipes`")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        metavar="KEY=VALUE",
+        action="extend",
+        nargs="+",
+        default=argparse.SUPPRESS,
+        help="change settings, such as epochs=30 kernel_sizes=3,5; `keras-cacnet recipes NAME` shows them all",
+    )
 
 
-def given_recipe(options: argparse.Namespace) -> dict[str, Any]:
-    return {entry.name: getattr(options, entry.name) for entry in fields(Recipe) if entry.name in options}
+def given_experiment(options: argparse.Namespace) -> Experiment | None:
+    from keras_cacnet.experiments import experiment_named
+
+    return experiment_named(options.recipe) if options.recipe else None
+
+
+def given_settings(options: argparse.Namespace, recipe: Recipe) -> Recipe:
+    """The recipe with the changes of `--set`."""
+    return with_settings(recipe, getattr(options, "settings", ()))
 
 
 def verbosity(text: str) -> str | int:
     if text not in ("auto", "0", "1", "2"):
         raise argparse.ArgumentTypeError(f"{text!r} is none of auto, 0, 1, 2")
     return text if text == "auto" else int(text)
-
-
-def _or_none(text: str) -> str | None:
-    return None if text == "none" else text
 
 
 def _numbers(text: str) -> tuple[float, ...]:

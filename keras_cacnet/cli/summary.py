@@ -1,16 +1,26 @@
 """`keras-cacnet summary`."""
 
 import argparse
+from dataclasses import replace
 
-from keras_cacnet.cli.arguments import AddCommand, add_recipe, given_recipe, size
+from keras_cacnet.cli.arguments import AddCommand, add_recipe, given_experiment, given_settings, size
 from keras_cacnet.training.recipes import Recipe
+
+CLASSES = 60
 
 
 def add(command: AddCommand) -> None:
     """Add the command to the parser."""
     parser = command("summary", run, "parameters and multiply-adds by part, beside the paper's Table 7")
-    parser.add_argument("--classes", type=int, default=60, help="number of classes")
-    parser.add_argument("--size", type=size, default=(512, 512), help="image size: 512 or 360x480")
+    parser.add_argument(
+        "--classes",
+        type=int,
+        default=argparse.SUPPRESS,
+        help=f"number of classes (default: the recipe's data set's, else {CLASSES})",
+    )
+    parser.add_argument(
+        "--size", type=size, default=argparse.SUPPRESS, help="image size: 512 or 360x480 (default: the recipe's crops)"
+    )
     add_recipe(parser)
 
 
@@ -18,7 +28,11 @@ def run(options: argparse.Namespace) -> int:
     from keras_cacnet.models.cacnet import CaCNet
     from keras_cacnet.models.costs import cost_table
 
-    model = CaCNet(options.classes, **Recipe.from_json(given_recipe(options)).network_arguments())
-    height, width = options.size
-    print(cost_table(model, height, width))
+    experiment = given_experiment(options)
+    recipe = given_settings(options, experiment.recipe if experiment else Recipe())
+    # Costs are the same whatever the weights, which may have to be downloaded.
+    network = replace(recipe, weights=None).network_arguments()
+    classes = getattr(options, "classes", experiment.num_classes if experiment else CLASSES)
+    height, width = getattr(options, "size", (recipe.crop_size, recipe.crop_size))
+    print(cost_table(CaCNet(classes, **network), height, width))
     return 0

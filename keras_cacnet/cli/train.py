@@ -1,44 +1,87 @@
 """`keras-cacnet train`."""
 
-import argparse
+from __future__ import annotations
 
-from keras_cacnet.cli.arguments import AddCommand, add_data, add_recipe, given_recipe, verbosity
+import argparse
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keras_cacnet.cli.arguments import (
+    AddCommand,
+    add_data,
+    add_recipe,
+    given_experiment,
+    given_settings,
+    verbosity,
+)
 from keras_cacnet.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    from keras_cacnet.datasets import SegmentationDataset
+    from keras_cacnet.experiments import Experiment
 
 
 def add(command: AddCommand) -> None:
     """Add the command to the parser."""
     parser = command("train", run, "train a network and write everything about the run into a folder")
+    add_recipe(parser)
     add_data(parser, required=False)
-    parser.add_argument("--output", required=True, help="folder of the run")
+    parser.add_argument("--output", help="folder of the run (default: runs/NAME with --recipe NAME)")
     parser.add_argument("--resume", action="store_true", help="go on from the last finished epoch of --output")
     parser.add_argument(
         "--verbose", type=verbosity, default="auto", help="progress: auto, 0, 1 (bar) or 2 (a line an epoch)"
     )
-    add_recipe(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
+    from keras_cacnet.experiments import experiment_named
     from keras_cacnet.training.run import Run
     from keras_cacnet.training.trainer import train
 
-    given = given_recipe(options)
-    data, data_dir = options.data, options.data_dir
+    experiment = given_experiment(options)
+    output = options.output or (experiment.run if experiment else None)
+    if output is None:
+        raise ValueError("--output is missing: the folder of the run")
+    recipe = experiment.recipe if experiment else Recipe()
+    name = experiment.name if experiment else None
+    data, data_dir = options.data or (experiment.data if experiment else None), options.data_dir
     if options.resume:
-        trained = Run(options.output)
-        data, data_dir = data or trained.config["data"], data_dir or trained.config["data_dir"]
-        given = {**trained.recipe.to_json(), **given}
+        trained = Run(output)
+        recipe = recipe if experiment else trained.recipe
+        data, data_dir = options.data or trained.config["data"], data_dir or trained.config["data_dir"]
+        if name := trained.config.get("experiment"):
+            experiment = experiment or experiment_named(name)
     if data is None:
-        raise ValueError("--data is missing: a folder, or the name of a data set")
-    recipe = Recipe.from_json(given)
+        raise ValueError("--data is missing: a folder, or the name of a data set; --recipe brings its own")
+    recipe = given_settings(options, recipe)
     dataset = open_dataset(data, data_dir)
-    if recipe.weights is None:
-        print("note: the backbone starts from random weights; the paper starts from ImageNet's (--weights imagenet)")
-    train(recipe, dataset, options.output, options.resume, options.verbose, str(data), data_dir)
-    print(f"run: {options.output}")
-    where = f" --data-dir {data_dir}" if data_dir else ""
-    print(
-        f"next: keras-cacnet evaluate {options.output} --data {data}{where} --split {recipe.validation_split or 'val'}"
-    )
+    for note in _notes(recipe, dataset, experiment):
+        print(f"note: {note}")
+    train(recipe, dataset, output, options.resume, options.verbose, str(data), data_dir, name)
+    print(f"run: {output}")
+    print(f"next: {_next_command(recipe, experiment, output, str(data), data_dir)}")
     return 0
+
+
+def _notes(recipe: Recipe, dataset: SegmentationDataset, experiment: Experiment | None) -> list[str]:
+    notes = []
+    if recipe.weights is None:
+        notes.append("the backbone starts from random weights, the paper's from ImageNet's (--set weights=imagenet)")
+    if experiment and len(dataset.classes) != experiment.num_classes:
+        notes.append(
+            f"{dataset.name} has {len(dataset.classes)} classes, and {experiment.name} is for {experiment.data} with "
+            f"{experiment.num_classes}: the paper's figure is none to compare with"
+        )
+    return notes
+
+
+def _next_command(
+    recipe: Recipe, experiment: Experiment | None, output: str, data: str, data_dir: str | Path | None
+) -> str:
+    if experiment and data == experiment.data and (command := experiment.evaluate_command(output, data_dir or "DIR")):
+        return command
+    words = ["keras-cacnet", "evaluate", output, "--data", data]
+    words += ["--data-dir", str(data_dir)] if data_dir else []
+    return shlex.join([*words, "--split", recipe.validation_split or "val"])

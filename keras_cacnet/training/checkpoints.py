@@ -66,7 +66,7 @@ class FiniteLoss(keras.callbacks.Callback):
         if not math.isfinite(loss):
             step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
             raise NonFiniteTraining(
-                f"the loss is {loss} at step {step}; {_kept(self.folder)}; a smaller --learning-rate is the usual mend"
+                f"the loss is {loss} at step {step}; {_kept(self.folder)}; a smaller learning_rate is the usual mend"
             )
 
 

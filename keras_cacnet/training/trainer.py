@@ -37,6 +37,7 @@ def train(
     verbose: str | int = "auto",
     data: str = "",
     data_dir: str | Path | None = None,
+    experiment: str | None = None,
 ) -> keras.Model:
     """Train a CaC-Net as the recipe says and leave everything about it in a folder.
 
@@ -51,6 +52,7 @@ def train(
         verbose: as for `keras.Model.fit`.
         data: how the user named the data, for the record.
         data_dir: where the user said that it lies, for the record.
+        experiment: the name of the recipe, for the record.
 
     Returns:
         The trained network, in its last state.
@@ -77,7 +79,8 @@ def train(
         _claim(output)
         model, best = _compiled(recipe, len(dataset.classes), total_steps), -math.inf
         write_json(output / "classes.json", dataset.classes.to_json())
-        write_json(output / "config.json", _record(recipe, dataset, data, data_dir, steps_per_epoch))
+        named = {"experiment": experiment, "data": data or dataset.name, "data_dir": data_dir and str(data_dir)}
+        write_json(output / "config.json", {**named, **_record(recipe, dataset, steps_per_epoch)})
     step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
     epoch = step // steps_per_epoch
     if epoch >= recipe.epochs:
@@ -200,13 +203,9 @@ def _claim(output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
 
 
-def _record(
-    recipe: Recipe, dataset: SegmentationDataset, data: str, data_dir: str | Path | None, steps_per_epoch: int
-) -> dict[str, Any]:
+def _record(recipe: Recipe, dataset: SegmentationDataset, steps_per_epoch: int) -> dict[str, Any]:
     return {
         "recipe": recipe.to_json(),
-        "data": data or dataset.name,
-        "data_dir": None if data_dir is None else str(data_dir),
         "images": {split: len(dataset.source(split)) for split in dataset.splits},
         "steps_per_epoch": steps_per_epoch,
         "command": sys.argv,

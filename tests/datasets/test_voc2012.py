@@ -315,7 +315,8 @@ def test_training_by_the_command_line(voc, tmp_path, capsys):
     from keras_cacnet.cli import main
 
     data = ["--data", "voc2012", "--data-dir", str(voc)]
-    small = "--backbone resnet14_narrow --head-channels 8 --crop-size 32 --batch-size 2 --epochs 1 --verbose 0".split()
+    network = "backbone=resnet14_narrow head_channels=8 crop_size=32 batch_size=2 epochs=1".split()
+    small = ["--set", *network, "--verbose", "0"]
     assert main(["train", *data, "--output", str(tmp_path / "run"), *small]) == 0
     assert main(["evaluate", str(tmp_path / "run"), *data, "--split", "val"]) == 0
     assert main(["evaluate", str(tmp_path / "run"), *data, "--split", "test"]) == 2

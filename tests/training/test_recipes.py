@@ -46,6 +46,17 @@ def test_fc_is_built_for_the_crops():
         ("seed", -1),
         ("batch_size", 1),
         ("reweighting", "senet"),
+        ("epochs", "3"),
+        ("epochs", 2.5),
+        ("epochs", True),
+        ("epochs", None),
+        ("flip", 1),
+        ("learning_rate", "0.1"),
+        ("kernel_sizes", 3),
+        ("kernel_sizes", ()),
+        ("kernel_sizes", (3.0,)),
+        ("dilation_rates", (0,)),
+        ("backbone", None),
     ],
 )
 def test_values_outside_their_range_are_named(field, value):

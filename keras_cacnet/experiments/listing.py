@@ -1,0 +1,74 @@
+"""The experiments to read: all of them as a table, and one in full."""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+
+from keras_cacnet.experiments.experiment import Experiment
+from keras_cacnet.experiments.published import BESIDE_SETTINGS, EXPERIMENTS
+from keras_cacnet.training.settings import shown
+
+NOT_RUN = "not run yet"
+_COLUMNS = ("name", "data", "split", "backbone", "crop", "epochs", "lr", "paper's mIoU", "ours")
+_WIDTH = 118
+
+
+def table(experiments: Iterable[Experiment] = EXPERIMENTS) -> str:
+    """A line for every experiment.
+
+    Example:
+        >>> print(table(EXPERIMENTS[-1:]))
+        name              data    split  backbone   crop  epochs  lr     paper's mIoU  ours
+        ade20k_resnet101  ade20k  train  resnet101  576   180     0.004  46.12         not run yet
+    """
+    rows: list[Sequence[str]] = [_COLUMNS]
+    for one in experiments:
+        recipe = one.recipe
+        settings = (recipe.split, recipe.backbone, recipe.crop_size, recipe.epochs, recipe.learning_rate)
+        figure = "not given" if one.paper is None else str(one.paper.mean_iou)
+        rows.append((one.name, one.data, *map(shown, settings), figure, one.result or NOT_RUN))
+    return _aligned(rows)
+
+
+def description(experiment: Experiment) -> str:
+    """An experiment in full: its commands, the paper's figure, and every setting with who chose it.
+
+    Example:
+        >>> from keras_cacnet.experiments import experiment_named
+        >>> print(description(experiment_named("ade20k_resnet101")).splitlines()[0])
+        ade20k_resnet101: CaC-Net with ResNet-101 on ADE20K, Table 9
+    """
+    recipe = experiment.recipe
+    scored = f"scored on {recipe.validation_split}" if recipe.validation_split else "nothing left to score"
+    facts = {
+        "data": f"{experiment.data}, {experiment.num_classes} classes; trained on {recipe.split}, {scored}",
+        "train": experiment.train_command(),
+        "evaluate": experiment.evaluate_command() or "no images with masks are left; the test server scores",
+        "protocol": experiment.protocol.to_text() if experiment.protocol else "that of the test server",
+        "hardware": experiment.hardware,
+        "paper": str(experiment.paper or "gives no figure"),
+        "result": experiment.result or NOT_RUN,
+    }
+    lines = [f"{experiment.name}: {experiment.title}", ""]
+    for name, text in facts.items():
+        # Commands stay in one piece, to be copied.
+        whole = text.startswith("keras-cacnet")
+        lines += [f"{name:<10}{text}"] if whole else _wrapped(f"{name:<10}", text)
+    rows: list[Sequence[str]] = [("setting", "value", "who chose it", "what it is")]
+    for entry in fields(recipe):
+        origin = str(experiment.origin(entry.name))
+        rows.append((entry.name, shown(getattr(recipe, entry.name)), origin, entry.metadata["help"]))
+    lines += ["", _aligned(rows), "", "Ours too, though no setting:"]
+    for choice in BESIDE_SETTINGS:
+        lines += _wrapped("- ", choice)
+    return "\n".join(lines)
+
+
+def _wrapped(start: str, text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start))
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in padded)

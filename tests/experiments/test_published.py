@@ -1,0 +1,127 @@
+"""The named experiments against the paper's words, and their commands against the command line that reads them."""
+
+import argparse
+import shlex
+from dataclasses import fields
+from importlib import import_module
+
+import pytest
+
+from keras_cacnet.cli.arguments import add_protocol
+from keras_cacnet.datasets import PUBLISHED
+from keras_cacnet.evaluation import Protocol
+from keras_cacnet.experiments import EXPERIMENTS, experiment_named
+from keras_cacnet.experiments.experiment import protocol_words
+from keras_cacnet.experiments.listing import description, table
+from keras_cacnet.training.recipes import Recipe
+
+# Section 4.1 and Tables 1, 9 and 10, typed from the paper; fine-tuning's epochs and rate are ours.
+# name: data, trained on, scored on, backbone, heads, pooling, crop, epochs, learning rate, mIoU, pixAcc
+PAPER = {
+    "pascal_context_fcn_resnet50": "pascal_context/60 train val resnet50 0 False 512 120 0.001 45.8 76.0",
+    "pascal_context_cac_resnet50": "pascal_context/60 train val resnet50 2 False 512 120 0.001 52.0 79.8",
+    "pascal_context_resnet50": "pascal_context/60 train val resnet50 2 True 512 120 0.001 52.5 80.2",
+    "pascal_context_resnet101": "pascal_context/60 train val resnet101 2 True 512 120 0.001 55.4 81.5",
+    "voc2012_resnet101": "voc2012 trainaug val resnet101 2 True 512 80 0.002 - -",
+    "voc2012_resnet101_finetune": "voc2012 trainval None resnet101 2 True 512 50 0.0002 85.1 None",
+    "ade20k_resnet101": "ade20k train val resnet101 2 True 576 180 0.004 46.12 None",
+}
+
+
+def test_there_is_one_for_every_experiment_of_the_paper():
+    assert {experiment.name for experiment in EXPERIMENTS} == set(PAPER)
+    assert len(EXPERIMENTS) == len(PAPER)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_settings_are_the_papers(name):
+    experiment = experiment_named(name)
+    recipe, figure = experiment.recipe, experiment.paper
+    told = (experiment.data, recipe.split, recipe.validation_split, recipe.backbone, recipe.num_heads)
+    told += (recipe.global_pooling, recipe.crop_size, recipe.epochs, recipe.learning_rate)
+    told += ("-", "-") if figure is None else (figure.mean_iou, figure.pixel_accuracy)
+    assert " ".join(map(str, told)) == PAPER[name]
+    assert (recipe.batch_size, recipe.momentum, recipe.weight_decay, recipe.poly_power) == (16, 0.9, 1e-4, 0.9)
+    assert (recipe.scale_min, recipe.scale_max, recipe.flip, recipe.output_stride) == (0.5, 2.0, True, 8)
+    assert (recipe.kernel_sizes, recipe.dilation_rates, recipe.reweighting) == ((3,), (1, 2, 3), "cac")
+    assert (recipe.auxiliary_weight, recipe.dropout, recipe.head_factor) == (0.2, 0.1, 10.0)
+    # Only fine-tuning starts from another network than ImageNet's.
+    assert recipe.weights == (None if experiment.starts_from else "imagenet")
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_what_is_ours_is_said_to_be_ours(name):
+    experiment = experiment_named(name)
+    own = {entry.name for entry in fields(Recipe) if experiment.origin(entry.name).whose == "ours"}
+    silent = {"head_channels", "auxiliary_weight", "dropout", "head_factor", "seed", "validate_every"}
+    if name == "voc2012_resnet101_finetune":
+        assert own == silent | {"epochs", "learning_rate"}
+    else:
+        assert own == silent | {"validation_split"}
+    assert set(experiment.origins) <= {entry.name for entry in fields(Recipe)}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_data_sets_exist_and_have_as_many_classes(name, tmp_path):
+    experiment = experiment_named(name)
+    assert experiment.data in PUBLISHED
+    import_module(f"keras_cacnet.datasets.{experiment.data.partition('/')[0]}")
+    import tensorflow_datasets as tfds
+
+    builder, _, config = experiment.data.partition("/")
+    made = tfds.builder_cls(builder)(config=config or None, data_dir=tmp_path)
+    assert len(made.class_table()) == experiment.num_classes
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_evaluation_line_gives_the_protocol_back(name):
+    experiment = experiment_named(name)
+    command = experiment.evaluate_command("a run", "my data")
+    if experiment.recipe.validation_split is None:
+        assert command is None
+        return
+    words = shlex.split(command)
+    start = words.index("--scales")
+    assert words[:start] == [
+        *("keras-cacnet", "evaluate", "a run", "--data", experiment.data, "--data-dir", "my data"),
+        *("--split", "val", "--checkpoint", "last"),
+    ]
+    assert parsed(words[start:]) == experiment.protocol
+    assert experiment.protocol.crop_size == experiment.recipe.crop_size
+    assert experiment.protocol.flip
+    assert len(experiment.protocol.scales) > 1
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [Protocol(), Protocol((0.75, 1.25), True, 96, 0.5, "exp_sum", 520), Protocol(crop_size=32, stride=1.0)],
+)
+def test_words_of_a_protocol(protocol):
+    assert parsed(protocol_words(protocol)) == protocol
+
+
+def parsed(words):
+    parser = argparse.ArgumentParser()
+    add_protocol(parser)
+    return Protocol(**vars(parser.parse_args(words)))
+
+
+def test_the_table_and_the_full_text_say_what_has_not_been_run():
+    lines = table().splitlines()
+    assert len(lines) == 1 + len(PAPER)
+    for experiment, line in zip(EXPERIMENTS, lines[1:], strict=True):
+        assert line.startswith(f"{experiment.name} ")
+        assert line.endswith(experiment.result or "not run yet")
+        text = description(experiment)
+        for entry in fields(Recipe):
+            assert f"\n{entry.name} " in text
+        assert f"\ntrain     {experiment.train_command()}\n" in text
+        assert (experiment.evaluate_command() or "test server") in text
+        assert (str(experiment.paper) if experiment.paper else "gives no figure") in text
+
+
+def test_an_unknown_name_is_answered_by_the_nearest():
+    with pytest.raises(ValueError, match=r"'pascal_context_resnet55' \(did you mean 'pascal_context_resnet50'\?\)"):
+        experiment_named("pascal_context_resnet55")
+    with pytest.raises(ValueError, match="no recipe is called 'coco'; there are pascal_context_fcn_resnet50, .*ade20k"):
+        experiment_named("coco")

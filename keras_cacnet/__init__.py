@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CaCLayer",
     "CaCNet",
+    "ablation",
     "datasets",
     "evaluation",
     "experiments",
@@ -21,12 +22,23 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "paper",
     "pipeline",
     "training",
     "visualization",
 ]
 
-_ON_FIRST_USE = ("datasets", "evaluation", "experiments", "export", "pipeline", "training", "visualization")
+_ON_FIRST_USE = (
+    "ablation",
+    "datasets",
+    "evaluation",
+    "experiments",
+    "export",
+    "paper",
+    "pipeline",
+    "training",
+    "visualization",
+)
 
 
 def __getattr__(name: str) -> Any:

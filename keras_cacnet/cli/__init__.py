@@ -4,11 +4,11 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from keras_cacnet.cli import check, evaluate, export, predict, recipes, submit, summary, train
+from keras_cacnet.cli import ablate, check, evaluate, export, predict, recipes, submit, summary, train
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # as shells report it
-COMMANDS = (recipes, check, train, evaluate, predict, submit, export, summary)
+COMMANDS = (recipes, check, train, evaluate, predict, submit, export, summary, ablate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options)
     except KeyboardInterrupt:
-        print("\ninterrupted; what was finished is kept, and train goes on with --resume", file=sys.stderr)
+        print(
+            "\ninterrupted; what was finished is kept; train goes on with --resume, ablate by the same command",
+            file=sys.stderr,
+        )
         return INTERRUPTED
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         message = str(error)

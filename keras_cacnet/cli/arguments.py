@@ -37,8 +37,10 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which checkpoint")
 
 
-def add_protocol(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("protocol", "without these, every image is shown whole, once, at its own size")
+def add_protocol(
+    parser: argparse.ArgumentParser, otherwise: str = "every image is shown whole, once, at its own size"
+) -> None:
+    group = parser.add_argument_group("protocol", f"without these, {otherwise}")
 
     def option(name: str, text: str, **settings: Any) -> None:
         group.add_argument(name, default=argparse.SUPPRESS, help=text, **settings)

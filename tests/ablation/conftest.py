@@ -1,0 +1,64 @@
+"""Data that no file holds, and a training that takes no time."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_cacnet.ablation import Runs, runs
+from keras_cacnet.datasets import ClassTable
+from keras_cacnet.evaluation import Report
+from keras_cacnet.training import Recipe
+
+NAMES = ("sky", "sea")
+
+
+class Coast:
+    """A data set of numbers instead of images."""
+
+    name = "beaches/coast"
+    classes = ClassTable(NAMES, ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
+    splits = ("train", "val")
+
+    def source(self, split):
+        if split not in self.splits:
+            raise ValueError(f"coast has no split {split!r}; it has train, val.")
+        return range({"train": 8, "val": 2}[split])
+
+
+class Bench:
+    """Counts what is trained and scored; `scores` are hits in 1000 pixels by recipe and protocol."""
+
+    def __init__(self, folder):
+        self.runs = Runs(folder, Coast(), verbose=0)
+        self.trained, self.evaluated, self.resumed = [], [], []
+        self.scores = lambda recipe, protocol: 500
+        self.fail = lambda recipe: None
+
+    def train(self, recipe, dataset, folder, resume, verbose, data, data_dir):
+        self.trained.append(recipe)
+        self.resumed.append(resume)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps({"recipe": recipe.to_json()}))
+        self.fail(recipe)
+        return recipe
+
+    def evaluate(self, model, batches, classes, progress, count, protocol):
+        self.evaluated.append((model, protocol))
+        hits = self.scores(model, protocol)
+        # Of class 0 alone, so pixel accuracy is hits / 1000 and so is its IoU; class 1 is only predicted, IoU 0.
+        return Report(np.array([[hits, 1000 - hits], [0, 0]]), NAMES, images=2)
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    made = Bench(tmp_path / "runs")
+    monkeypatch.setattr(runs, "train", made.train)
+    monkeypatch.setattr(runs, "evaluate", made.evaluate)
+    monkeypatch.setattr(runs, "evaluation_batches", lambda source, classes: source)
+    return made
+
+
+@pytest.fixture
+def base():
+    return Recipe(backbone="resnet14_narrow", head_channels=16, crop_size=64, batch_size=4, epochs=3)

@@ -1,0 +1,141 @@
+"""`keras-cacnet ablate` from end to end, and broken off in the middle."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_cacnet.cli import main
+from keras_cacnet.training import Run, trainer
+from keras_cacnet.training.checkpoints import Checkpoints
+
+SETTINGS = (
+    "--set backbone=resnet14_narrow head_channels=8 crop_size=32 batch_size=2 epochs=2 learning_rate=0.01 "
+    "validate_every=2 --verbose 0 --scales 1.0"
+).split()
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    root = tmp_path_factory.mktemp("ablate")
+    data = root / "coast"
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 2)):
+        for kind in ("images", "labels"):
+            (data / kind / split).mkdir(parents=True)
+        for index in range(count):
+            mask = np.zeros((40, 44), "uint8")
+            mask[20:] = 1
+            image = np.where(mask[..., None] == 1, (20, 60, 140), (90, 160, 220)) + rng.integers(0, 9, (40, 44, 3))
+            Image.fromarray(image.astype("uint8")).save(data / "images" / split / f"{index}.png")
+            Image.fromarray(mask).save(data / "labels" / split / f"{index}.png")
+    (data / "classes.txt").write_text("0 sky 90 160 220\n1 sea 20 60 140\n")
+    return root
+
+
+def words(workplace, output, table, *more):
+    return ["ablate", "--table", str(table), "--data", str(workplace / "coast"), "--output", str(output), *more]
+
+
+def test_broken_off_and_gone_on_with_and_shared(workplace, capsys, monkeypatch):
+    """Two rows of Table 1, killed in the second epoch of the second; then Table 3, which has one of them too."""
+    output = workplace / "tables"
+    chosen = ["--rows", "FCN", "CaC + GP", "--seeds", "1"]
+    saved = []
+
+    def break_second(self, epoch, logs=None):
+        saved.append(self.folder.name)
+        if "cac2" in self.folder.name and epoch == 1:
+            raise KeyboardInterrupt
+        Checkpoints.on_epoch_end(self, epoch, logs)
+
+    monkeypatch.setattr(trainer, "Checkpoints", type("Breaking", (Checkpoints,), {"on_epoch_end": break_second}))
+    assert main(words(workplace, output, 1, *chosen, *SETTINGS)) == 130
+    assert "ablate by the same command" in capsys.readouterr().err
+    assert "not run yet" in (output / "table_1.md").read_text()
+    (fcn,) = (output / "runs").glob("*fcn*")
+    kept = (fcn / "last.keras").read_bytes()
+    monkeypatch.undo()
+
+    def note(self, epoch, logs=None):
+        saved.append((self.folder.name, epoch))
+        Checkpoints.on_epoch_end(self, epoch, logs)
+
+    saved.clear()
+    monkeypatch.setattr(trainer, "Checkpoints", type("Noting", (Checkpoints,), {"on_epoch_end": note}))
+    assert main(words(workplace, output, 1, *chosen, *SETTINGS)) == 0
+    (full,) = (output / "runs").glob("*cac2*")
+    assert saved == [(full.name, 1)]  # the first epoch of the second row and the first row were there
+    assert (fcn / "last.keras").read_bytes() == kept
+    table = json.loads((output / "table_1.json").read_text())
+    first, last = table["rows"]
+    assert (first["row"], last["row"]) == ("FCN", "CaC + GP")
+    assert (Run(fcn).recipe.num_heads, Run(full).recipe.seed) == (0, 1)
+    for row, folder in ((first, fcn), (last, full)):
+        assert row["runs"][0]["folder"] == folder.name
+        log = (folder / "log.csv").read_text().splitlines()
+        logged = dict(zip(log[0].split(","), log[-1].split(","), strict=True))
+        # The same images, weights and counts as the trainer's own validation, by other code.
+        assert row["runs"][0]["mean_iou"] == pytest.approx(float(logged["val_mean_iou"]), abs=1e-6)
+    assert last["mean_iou"]["paper"] == 52.5
+    markdown = (output / "table_1.md").read_text()
+    assert re.search(r"\| FCN \| [\d.]+ \|  \| 45.8 \|", markdown)
+    assert markdown in capsys.readouterr().out
+
+    saved.clear()
+    assert main(words(workplace, output, 3, "--rows", "H = 2", "--seeds", "1", *SETTINGS)) == 0
+    assert not saved
+    again = json.loads((output / "table_3.json").read_text())["rows"][0]["runs"]
+    assert again == last["runs"]
+
+
+def test_a_row_that_fails_gives_status_1(workplace, tmp_path, capsys):
+    chosen = ["--rows", "{1}", "--seeds", "0", *SETTINGS, "--set", "learning_rate=1e30"]
+    assert main(words(workplace, tmp_path / "out", 5, *chosen)) == 1
+    assert "error: {1}, seed 0: NonFiniteTraining: the loss is" in capsys.readouterr().err
+    assert "| {1} | failed |" in (tmp_path / "out" / "table_5.md").read_text()
+
+
+def test_a_dry_run_touches_nothing(workplace, tmp_path, capsys):
+    assert main(words(workplace, tmp_path / "out", 1, "--dry-run", *SETTINGS)) == 0
+    out = capsys.readouterr().out
+    assert "to train: 9 runs" in out  # three rows, three seeds
+    assert "left out: no deeper backbone goes with resnet14_narrow" in out
+    assert "to score: 2 images of val a row and seed; scale 1.0 of the image" in out
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_protocol_it_is_the_papers(workplace, tmp_path, capsys):
+    settings = [word for word in SETTINGS if word not in ("--scales", "1.0")]
+    assert main(words(workplace, tmp_path / "out", 4, "--dry-run", "--rows", "3 + 3", *settings)) == 0
+    assert (
+        "scales 0.5, 0.75, 1.0, 1.25, 1.5, 1.75 of the image, mirrored as well, windows of 32 pixels"
+        in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--set", "seed=3"], "seed=3 is none of the settings of an ablation: give --seeds 3"),
+        (["--set", "num_heads=3"], "num_heads is what the tables vary"),
+        (["--rows", "H = 9"], "Table 3 has no row 'H = 9'"),
+        (["--set", "validation_split=dev"], "no split 'dev'"),
+        (["--data-dir", "x", "--data", "/nowhere"], "/nowhere"),
+        (["--seeds", "1,1"], "at least one and each once"),
+        (["--recipe", "pascal_context_fcn_resnet50"], "num_heads is what the tables vary"),
+    ],
+)
+def test_bad_words_give_one_line_and_status_2(workplace, tmp_path, more, told, capsys):
+    assert main(words(workplace, tmp_path / "out", 3, *more)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert told in error
+
+
+def test_data_is_needed(capsys):
+    assert main(["ablate", "--table", "1", "--output", "x"]) == 2
+    assert "--data is missing" in capsys.readouterr().err

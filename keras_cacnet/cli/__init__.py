@@ -4,11 +4,11 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from keras_cacnet.cli import ablate, check, evaluate, export, predict, recipes, submit, summary, train
+from keras_cacnet.cli import ablate, check, evaluate, export, figure, predict, recipes, submit, summary, train
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # as shells report it
-COMMANDS = (recipes, check, train, evaluate, predict, submit, export, summary, ablate)
+COMMANDS = (recipes, check, train, evaluate, predict, figure, submit, export, summary, ablate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,6 +34,10 @@ def add_data(parser: argparse.ArgumentParser, required: bool) -> None:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="folder that train wrote")
+    add_checkpoint(parser)
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which checkpoint")
 
 
@@ -90,6 +94,17 @@ def verbosity(text: str) -> str | int:
     if text not in ("auto", "0", "1", "2"):
         raise argparse.ArgumentTypeError(f"{text!r} is none of auto, 0, 1, 2")
     return text if text == "auto" else int(text)
+
+
+def channels(text: str) -> str | tuple[int, ...]:
+    if text in ("random", "largest-change"):
+        return text
+    try:
+        return tuple(map(int, text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is none of random, largest-change, or a list such as 3,17"
+        ) from None
 
 
 def _numbers(text: str) -> tuple[float, ...]:

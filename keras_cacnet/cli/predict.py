@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from keras_cacnet.cli.arguments import AddCommand, add_run
+from keras_cacnet.cli.arguments import AddCommand, add_run, channels
 
 
 def add(command: AddCommand) -> None:
@@ -13,6 +13,9 @@ def add(command: AddCommand) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="image files or folders of them")
     parser.add_argument("--output", required=True, help="folder for the pictures")
     parser.add_argument("--weighting", action="store_true", help="also draw X, W and X* of some channels (Figure 4)")
+    parser.add_argument(
+        "--channels", type=channels, default="random", help="three at random, of largest-change, or a list: 3,17,40"
+    )
     parser.add_argument("--seed", type=int, default=0, help="draws the channels")
 
 
@@ -27,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
         options.output,
         trained.classes,
         weighting=options.weighting,
+        channels=options.channels,
         seed=options.seed,
     )
     for failure in failures:

@@ -1,21 +1,31 @@
 """Predicting image files: an id PNG, an overlay and, where wanted, the weighting of every image."""
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.reading import read_image
 from keras_cacnet.evaluation.inference import require_class_count, require_tensorflow, segmentation_logits
+from keras_cacnet.evaluation.paper_figures import weighting_function
 from keras_cacnet.evaluation.prediction import predict_ids
 from keras_cacnet.models.reweighting import probe_size
 from keras_cacnet.training.files import write_atomically
-from keras_cacnet.visualization import choose_channels, overlay, save_ids, weighting_figure
+from keras_cacnet.visualization import (
+    WeightedImage,
+    channel_maps,
+    choose_channels,
+    overlay,
+    save_figure,
+    save_ids,
+    weighting_figure,
+)
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """What counts as an image in a folder; a file that is named is always tried."""
@@ -27,7 +37,8 @@ def predict_files(
     output: str | Path,
     classes: ClassTable,
     weighting: bool = False,
-    channels: int = 3,
+    count: int = 3,
+    channels: str | Sequence[int] = "random",
     seed: int = 0,
     progress: bool = True,
 ) -> list[str]:
@@ -37,8 +48,8 @@ def predict_files(
     - `NAME_overlay.png`: the image in the colours of the classes, with a legend (see `overlay`)
     - `NAME_weighting.png`, with `weighting`: the paper's Figure 4 (see `weighting_figure`)
 
-    The channels shown are drawn on the first image, printed, and the same for all. Files of an earlier
-    prediction are replaced, inputs never.
+    Channels at random are drawn on the first image, printed, and the same for all, as listed ones are; by
+    "largest-change" every image has its own. Files of an earlier prediction are replaced, inputs never.
 
     Args:
         model: gives logits of the size of its input; for `weighting` a `CaCNet` with heads.
@@ -46,7 +57,8 @@ def predict_files(
         output: folder for the pictures; made where it is not there.
         classes: the classes that the model predicts.
         weighting: also draw X, W and X*.
-        channels: how many channels of every head to draw.
+        count: how many channels of every head to draw.
+        channels: "random", "largest-change" or the channels themselves, see `choose_channels`.
         seed: draws the channels.
         progress: show Keras' progress bar.
 
@@ -79,14 +91,13 @@ def predict_files(
         raise ValueError(f"{output} is a file; the pictures need a folder")
     files, failures = image_files(images)
     _require_free_names(files, output)
-    probe = tf.zeros((1, *probe_size(model), 3))
-    require_class_count(model, segmentation_logits(model, probe), len(classes))
+    require_class_count(model, segmentation_logits(model, tf.zeros((1, *probe_size(model), 3))), len(classes))
     if weighting:
-        if not hasattr(model, "weighting_maps"):
-            raise ValueError(f"model {model.name!r} has no weighting_maps: only a CaCNet has weights to show")
-        # Compiled, so that the backbone's features of a large photograph are not all held to the end.
-        weighting_maps = tf.function(model.weighting_maps, [tf.TensorSpec((1, None, None, 3))])
-        weighting_maps(probe)
+        weighting_maps = weighting_function(model)
+        if channels != "random":
+            # Channels that cannot be had are refused now; noise, as weights are the same all over a black image.
+            noise = np.random.default_rng(0).integers(0, 256, (*probe_size(model), 3))
+            choose_channels(weighting_maps(noise), count, seed, channels)
     output.mkdir(parents=True, exist_ok=True)
     chosen: dict[str, tuple[int, ...]] = {}
     bar = keras.utils.Progbar(len(files), unit_name="image") if progress and files else None
@@ -97,12 +108,14 @@ def predict_files(
             write_atomically(_path(output, file, "ids"), partial(save_ids, ids, classes=classes))
             write_atomically(_path(output, file, "overlay"), Image.fromarray(overlay(image, ids, classes)).save)
             if weighting:
-                maps = weighting_maps(image[None].astype("float32"))
-                if not chosen:
-                    chosen = choose_channels(maps, channels, seed)
-                    print(f"weighting: {_in_words(chosen)} (drawn with seed {seed})")
-                figure = weighting_figure(image, ids, maps, classes, chosen)
-                write_atomically(_path(output, file, "weighting"), figure.savefig)
+                maps = weighting_maps(image)
+                if not chosen or channels == "largest-change":
+                    chosen = choose_channels(maps, count, seed, channels)
+                    if channels != "largest-change":
+                        how = f"drawn with seed {seed}" if channels == "random" else "as listed"
+                        print(f"weighting: {_in_words(chosen)} ({how})")
+                picture = weighting_figure([WeightedImage(image, ids, channel_maps(maps, chosen))], classes)
+                write_atomically(_path(output, file, "weighting"), partial(save_figure, picture))
         except (ValueError, OSError, tf.errors.ResourceExhaustedError) as error:
             reason = " ".join(str(error).split())
             failures.append(reason if reason.startswith(str(file)) else f"{file}: {reason}")

@@ -69,15 +69,18 @@ def overlay(
     return _stack(shown, legend_picture(entries, width=shown.shape[1], size=text_size(shown)))
 
 
-def legend_entries(ids: np.ndarray, classes: ClassTable) -> list[tuple[str, tuple[int, int, int] | None]]:
+def legend_entries(
+    ids: np.ndarray, classes: ClassTable, shares: bool = True
+) -> list[tuple[str, tuple[int, int, int] | None]]:
     """The lines of a legend: the classes that occur with their share of the pixels, the largest first.
 
     Args:
         ids: class indices, and `VOID`.
         classes: the classes.
+        shares: whether the shares stand there.
 
     Shapes:
-        - ids: (H, W)
+        - ids: any
 
     Returns:
         Pairs of text and colour; the colour of void is None.
@@ -96,7 +99,7 @@ def legend_entries(ids: np.ndarray, classes: ClassTable) -> list[tuple[str, tupl
         name = "void" if index == VOID else classes.names[index]
         if len(name) > _LONGEST_NAME:
             name = name[: _LONGEST_NAME - 1] + "…"
-        text = f"{name} {share:.1f} %" if share >= 0.1 else f"{name} <0.1 %"
+        text = name if not shares else f"{name} {share:.1f} %" if share >= 0.1 else f"{name} <0.1 %"
         entries.append((text, None if index == VOID else classes.palette[index]))
     return entries
 

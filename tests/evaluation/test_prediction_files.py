@@ -1,5 +1,6 @@
 import os
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -141,13 +142,29 @@ def test_weighting_draws_figure_4_with_the_channels_it_prints(classes, photos, t
     printed = []
     for seed in (0, 0, 1):
         out = tmp_path / f"out{seed}"
-        assert predict_files(cacnet, files, out, classes, weighting=True, channels=2, seed=seed, progress=False) == []
+        assert predict_files(cacnet, files, out, classes, weighting=True, count=2, seed=seed, progress=False) == []
         printed.append(capsys.readouterr().out)
     assert {"plain_weighting.png", "turned_weighting.png"} < set(names(tmp_path / "out0"))
     assert printed[0].startswith("weighting: head_1 channels ")
     assert "head_2 channels" in printed[0]
     assert printed[0].count("\n") == 1
     assert printed[0] == printed[1] != printed[2]
+
+
+def test_weighting_takes_the_channels_that_are_asked_for(classes, photos, tmp_path, capsys):
+    images = x = keras.Input((None, None, 3))
+    levels = {}
+    for level, stride in (("P4", 8), ("P5", 2)):
+        x = levels[level] = keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="relu")(x)
+    cacnet = kc.CaCNet(5, keras.Model(images, levels), output_stride=16, head_channels=8)
+    files, settings = [photos / "plain.png"], {"weighting": True, "progress": False}
+    assert predict_files(cacnet, files, tmp_path / "listed", classes, channels=(7, 2), **settings) == []
+    assert capsys.readouterr().out == "weighting: head_1 channels 7, 2; head_2 channels 7, 2 (as listed)\n"
+    assert predict_files(cacnet, files, tmp_path / "largest", classes, channels="largest-change", **settings) == []
+    assert "plain_weighting.png" in names(tmp_path / "largest")
+    with pytest.raises(ValueError, match="head_1 has the channels 0 to 7, not 8"):
+        predict_files(cacnet, files, tmp_path / "out", classes, channels=(8,), **settings)
+    assert not (tmp_path / "out").exists()
 
 
 def test_weighting_needs_a_cacnet_with_heads(model, classes, photos, tmp_path):

@@ -1,0 +1,112 @@
+"""Figures 3 and 4 of networks: predictions, maps and channels are those of the networks."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_cacnet as kc
+from keras_cacnet.datasets import Example, read_image
+from keras_cacnet.evaluation import paper_figures, predict_ids
+from keras_cacnet.evaluation.paper_figures import context_figure, predictions_figure
+from keras_cacnet.visualization import channel_changes
+
+SIZES = ((40, 44), (33, 47))
+
+
+@pytest.fixture(scope="module")
+def cacnet():
+    """On three convolutions instead of a ResNet."""
+    images = x = keras.Input((None, None, 3))
+    levels = {}
+    for level, stride in (("P3", 8), ("P4", 2), ("P5", 2)):
+        x = levels[level] = keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="relu")(x)
+    return kc.CaCNet(5, keras.Model(images, levels), head_channels=8)
+
+
+@pytest.fixture
+def pairs(classes, tmp_path):
+    """Two photographs with masks of the data set's ids, one pixel of each void."""
+    made = []
+    for seed, size in enumerate(SIZES):
+        rng = np.random.default_rng(seed)
+        Image.fromarray(rng.integers(0, 256, (*size, 3)).astype("uint8")).save(tmp_path / f"{seed}.png")
+        mask = rng.choice(classes.ids, size).astype("uint8")
+        mask[0, 0] = 0
+        Image.fromarray(mask).save(tmp_path / f"{seed}_mask.png")
+        made.append(Example(str(seed), tmp_path / f"{seed}.png", tmp_path / f"{seed}_mask.png"))
+    return made
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What is handed over to be drawn."""
+    calls = []
+    for name in ("comparison_figure", "weighting_figure"):
+        draw = getattr(paper_figures, name)
+        monkeypatch.setattr(
+            paper_figures, name, lambda *arguments, draw=draw: calls.append(arguments) or draw(*arguments)
+        )
+    return calls
+
+
+def test_figure_3_has_the_truth_and_every_network(cacnet, model, classes, pairs, drawn):
+    picture = predictions_figure({"Baseline": model, "Ours": cacnet}, pairs, classes)
+    assert picture.shape[2] == 3
+    images, columns, _ = drawn[0]
+    assert list(columns) == ["Ground truth", "Baseline", "Ours"]
+    for index, example in enumerate(pairs):
+        image = read_image(example.image)
+        np.testing.assert_array_equal(images[index], image)
+        np.testing.assert_array_equal(columns["Baseline"][index], predict_ids(model, image))
+        np.testing.assert_array_equal(columns["Ours"][index], predict_ids(cacnet, image))
+        with Image.open(example.mask) as mask:
+            expected = [255 if i == 0 else classes.ids.index(i) for i in np.asarray(mask).ravel()]
+        assert columns["Ground truth"][index].ravel().tolist() == expected
+    predictions_figure({"Ours": model}, [Example(p.name, p.image, None) for p in pairs], classes)
+    assert list(drawn[1][1]) == ["Ours"]
+
+
+def test_figure_4_has_the_maps_of_the_network(cacnet, classes, pairs, drawn):
+    _, chosen = context_figure(cacnet, pairs, classes, head=2, count=2, seed=3)
+    assert chosen[0] == chosen[1]
+    assert list(chosen[0]) == ["head_2"]
+    for shown, example in zip(drawn[0][0], pairs, strict=True):
+        image = read_image(example.image)
+        expected = cacnet.weighting_maps(image[None])["head_2"]
+        np.testing.assert_array_equal(shown.ids, predict_ids(cacnet, image))
+        assert [one.channel for one in shown.channels] == list(chosen[0]["head_2"])
+        for one in shown.channels:
+            for part in ("X", "X*", "W"):
+                # Compiled and eager sums in float32.
+                values = np.asarray(expected[part])[0, ..., one.channel]
+                np.testing.assert_allclose(one.maps[part], values, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(one.maps["X*"], one.maps["X"] * one.maps["W"], rtol=1e-6)
+    assert context_figure(cacnet, pairs, classes, by=(5, 0))[1] == [{"head_1": (5, 0)}] * 2
+
+
+def test_the_largest_change_is_that_of_every_image(cacnet, classes, pairs):
+    _, chosen = context_figure(cacnet, pairs, classes, by="largest-change")
+    for example, channels in zip(pairs, chosen, strict=True):
+        changes = channel_changes(cacnet.weighting_maps(read_image(example.image)[None]))["head_1"]
+        assert changes[channels["head_1"][0]] == pytest.approx(changes.max(), rel=1e-3)
+
+
+def test_bad_input_is_named(cacnet, model, classes, pairs, tmp_path):
+    without = Example("bare", pairs[0].image, None)
+    with pytest.raises(ValueError, match=r"0.png has no ground truth, .*1.png has .*1_mask.png: .*--labels"):
+        predictions_figure({"Ours": model}, [without, pairs[1]], classes)
+    with pytest.raises(ValueError, match="no images for the figure"):
+        predictions_figure({"Ours": model}, [], classes)
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("no image")
+    with pytest.raises(ValueError, match=r"broken.jpg: "):
+        predictions_figure({"Ours": model}, [Example("broken", broken, None)], classes)
+    with pytest.raises(ValueError, match=r"1_mask.png: the mask is 47x33 pixels, the image .*0.png 44x40"):
+        predictions_figure({"Ours": model}, [Example("0", pairs[0].image, pairs[1].mask)], classes)
+    with pytest.raises(ValueError, match="has no head 3; it has head_1, head_2"):
+        context_figure(cacnet, pairs, classes, head=3)
+    with pytest.raises(ValueError, match="head_1 has the channels 0 to 7, not 17"):
+        context_figure(cacnet, pairs, classes, by=(17,))
+    with pytest.raises(ValueError, match="'small' has no weighting_maps"):
+        context_figure(model, pairs, classes)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cacnet.training.files import write_atomically
+from keras_cacnet.training.files import link_or_copy, write_atomically
 
 
 class NonFiniteTraining(RuntimeError):
@@ -18,7 +18,8 @@ class Checkpoints(keras.callbacks.Callback):
     """Writes `last.keras` after every epoch and `best.keras` whenever the validation score rises.
 
     A checkpoint holds the network, its weights and the optimizer's state. It is written under a temporary name
-    and renamed, so a kill leaves the former one. Weights that are not finite are never written.
+    and renamed, so a kill leaves the former one. The best one is a link to the file of its epoch, which is written
+    once. Weights that are not finite are never written.
 
     Args:
         folder: where the checkpoints lie.
@@ -41,10 +42,17 @@ class Checkpoints(keras.callbacks.Callback):
             if not np.all(np.isfinite(keras.ops.convert_to_numpy(weight))):
                 raise NonFiniteTraining(f"{weight.path} is not finite after epoch {epoch + 1}; {_kept(self.folder)}")
         score = (logs or {}).get(self.monitor)
-        if (score is not None and score > self.best) or (score is None and self.best == -math.inf):
-            write_atomically(self.folder / "best.keras", self.model.save)
+        better = (score is not None and score > self.best) or (score is None and self.best == -math.inf)
+
+        def save(path: Path) -> None:
+            self.model.save(path)
+            # The best before the last: an epoch that was broken off between the two is done again.
+            if better:
+                write_atomically(self.folder / "best.keras", lambda best: link_or_copy(path, best))
+
+        write_atomically(self.folder / "last.keras", save)
+        if better:
             self.best = -math.inf if score is None else float(score)
-        write_atomically(self.folder / "last.keras", self.model.save)
 
 
 class FiniteLoss(keras.callbacks.Callback):

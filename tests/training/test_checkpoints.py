@@ -53,6 +53,50 @@ def test_best_follows_the_score_and_last_every_epoch(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["best.keras", "last.keras"]
 
 
+def test_an_epoch_is_written_once(tmp_path, monkeypatch):
+    checkpoints = callback(Checkpoints, tmp_path)
+    written, save = [], checkpoints.model.save
+    monkeypatch.setattr(checkpoints.model, "save", lambda path: (written.append(path), save(path)))
+    checkpoints.on_epoch_end(0, {"val_mean_iou": 0.3})
+    assert len(written) == 1
+    assert (tmp_path / "best.keras").samefile(tmp_path / "last.keras")
+    checkpoints.model.layers[0].bias.assign([7.0])
+    checkpoints.on_epoch_end(1, {"val_mean_iou": 0.2})
+    assert [float(keras.models.load_model(tmp_path / f"{n}.keras").layers[0].bias[0]) for n in ("best", "last")] == [
+        0,
+        7,
+    ]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_kill_between_best_and_last_leaves_the_epoch_to_be_done_again(tmp_path, monkeypatch, links):
+    checkpoints = callback(Checkpoints, tmp_path)
+    checkpoints.on_epoch_end(0, {"val_mean_iou": 0.3})
+    (tmp_path / ".best.part.keras").write_text("what a kill left behind")
+    replace = os.replace
+
+    def killed(source, target):
+        if target.name == "last.keras":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    def unlinkable(source, target):
+        raise OSError("Operation not permitted")
+
+    monkeypatch.setattr(os, "replace", killed)
+    if not links:
+        monkeypatch.setattr(os, "link", unlinkable)
+    checkpoints.model.layers[0].bias.assign([7.0])
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.on_epoch_end(1, {"val_mean_iou": 0.4})
+    assert [float(keras.models.load_model(tmp_path / f"{n}.keras").layers[0].bias[0]) for n in ("best", "last")] == [
+        7,
+        0,
+    ]
+    assert sorted(os.listdir(tmp_path)) == ["best.keras", "last.keras"]
+    assert checkpoints.best == 0.3
+
+
 def test_without_validation_the_last_is_the_best(tmp_path):
     checkpoints = callback(Checkpoints, tmp_path)
     for epoch in range(2):

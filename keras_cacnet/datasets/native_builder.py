@@ -102,10 +102,10 @@ class NativeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
             nested=[list(pair) for pair in layout.nested],
             without_masks=[split for split, e in layout.splits.items() if e and e[0].mask is None],
         )
-        self._shards.bar = Bar(sum(map(len, layout.splits.values())))
+        bar = Bar(sum(map(len, layout.splits.values())))
         return {
             split: [
-                partial(_records, layout, examples[start : start + SHARD], start)
+                partial(_records, layout, examples[start : start + SHARD], start, bar)
                 for start in range(0, len(examples), SHARD)
             ]
             for split, examples in layout.splits.items()
@@ -157,11 +157,12 @@ def _examine_once(layout: Layout, memory: Path) -> dict[str, str]:
     return digests
 
 
-def _records(layout: Layout, examples: Sequence[Example], start: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def _records(layout: Layout, examples: Sequence[Example], start: int, bar: Bar) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, example in enumerate(examples, start):
         # Read when written: shards that are kept from a former try are counted, not read.
         image, mask = _Deferred(partial(_image, example)), _Deferred(partial(_mask, layout, example))
         yield number, {"image": image, "mask": mask, "name": example.name}
+        bar.step()
 
 
 class _Deferred:
@@ -191,21 +192,15 @@ class _KeptShards(ExampleWriter):
     """Writes shards where they survive a break; tensorflow-datasets removes its own folder then."""
 
     folder: Path
-    bar: Bar
 
     def write(self, path: Any, examples: Iterable[Any]) -> None:
         kept = self.folder / Path(path).name
         if not kept.exists():
             unfinished = kept.with_name(f"{kept.name}.{os.getpid()}")
-            super().write(unfinished, self._counted(examples))
+            super().write(unfinished, examples)
             os.replace(unfinished, kept)
         try:
             os.link(kept, path)
         except OSError:
             # A file system without links.
             shutil.copyfile(kept, path)
-
-    def _counted(self, examples: Iterable[Any]) -> Iterator[Any]:
-        for example in examples:
-            self.bar.step()
-            yield example

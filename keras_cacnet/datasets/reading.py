@@ -152,7 +152,7 @@ def refuse_mask_format(image: Image.Image, file: bytes | Path, origin: str) -> N
     if image.mode not in ("P", "L", "1", "I", *_SIXTEEN_BIT):
         raise ValueError(
             f"{origin}: the mask is {image.mode}; masks are single-channel class ids (a grayscale or a "
-            "palette PNG). Replace each colour by the index that classes.txt gives it and save one channel."
+            "palette PNG). Replace each colour by the id of its class and save one channel."
         )
     if image.mode == "L" and image.format == "PNG":
         head = file[: _PNG_BIT_DEPTH + 1] if isinstance(file, bytes) else _head(file, _PNG_BIT_DEPTH + 1)

@@ -190,6 +190,14 @@ def test_broken_records_are_found(voc):
     assert not check(data, ["val"], progress=False).ok
 
 
+class Counted:
+    def __init__(self, total):
+        self.total, self.steps = total, 0
+
+    def step(self):
+        self.steps += 1
+
+
 def test_preparation_goes_on_after_a_break(voc, monkeypatch):
     from keras_cacnet.datasets import native_builder
 
@@ -205,9 +213,13 @@ def test_preparation_goes_on_after_a_break(voc, monkeypatch):
 
     monkeypatch.setattr(native_builder, "_mask", failing)
     monkeypatch.setattr(native_builder, "examine", lambda found: examined.append(1) or examine(found, False))
+    bars = []
+    monkeypatch.setattr(native_builder, "Bar", lambda total: bars.append(Counted(total)) or bars[-1])
     with pytest.raises(ValueError, match="no space left"):
         open_dataset("voc2012", voc)
     data = open_dataset("voc2012", voc)
+    # What the first try has written counts in the second one's bar, which ends full.
+    assert [(bar.total, bar.steps) for bar in bars] == [(14, 3), (14, 14)]
     # train (2), trainaug (5), trainval (4), val (2), test (1): each example is written once, the fourth tried twice.
     assert len(read) == 14 + 1
     assert read[3] == read[4]

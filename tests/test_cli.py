@@ -229,6 +229,7 @@ def test_a_recipe_on_other_data_says_that_the_paper_does_not_compare(workplace, 
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert "coast has 2 classes, and pascal_context_resnet50 is for pascal_context/60 with 60" in printed
+    assert "not pascal_context_resnet50 as it stands, but with backbone=resnet14_narrow weights=none" in printed
     assert "next: keras-cacnet evaluate runs/pascal_context_resnet50 --data" in printed
     config = json.loads((tmp_path / "runs" / "pascal_context_resnet50" / "config.json").read_text())
     assert config["experiment"] == "pascal_context_resnet50"

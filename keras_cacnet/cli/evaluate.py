@@ -26,6 +26,7 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
+    from keras_cacnet.datasets.check import shares_images
     from keras_cacnet.evaluation import Protocol, evaluate, prediction_writer
     from keras_cacnet.pipeline.batches import evaluation_batches
     from keras_cacnet.training.files import write_atomically, write_json
@@ -37,6 +38,9 @@ def run(options: argparse.Namespace) -> int:
     dataset = open_dataset(options.data, options.data_dir)
     trained.require_classes(dataset.classes, options.data)
     source = dataset.source(options.split)
+    for seen in trained.config.get("trained_on", ()):
+        if shares_images(dataset, options.split, seen.removeprefix(f"{dataset.name}/")):
+            print(f"note: {options.run} was trained on {seen}, which has images of {options.split}: no score to report")
     writer = prediction_writer(source, options.save_predictions, trained.classes) if options.save_predictions else None
     report = evaluate(
         trained.load_model(options.checkpoint),

@@ -16,6 +16,7 @@ from keras_cacnet.cli.arguments import (
     verbosity,
 )
 from keras_cacnet.training.recipes import Recipe
+from keras_cacnet.training.settings import changes
 
 if TYPE_CHECKING:
     from keras_cacnet.datasets import SegmentationDataset
@@ -28,6 +29,9 @@ def add(command: AddCommand) -> None:
     add_recipe(parser)
     add_data(parser, required=False)
     parser.add_argument("--output", help="folder of the run (default: runs/NAME with --recipe NAME)")
+    parser.add_argument(
+        "--start-from", metavar="RUN", help="start from the best network of another run, to fine-tune it"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last finished epoch of --output")
     parser.add_argument(
         "--verbose", type=verbosity, default="auto", help="progress: auto, 0, 1 (bar) or 2 (a line an epoch)"
@@ -56,32 +60,59 @@ def run(options: argparse.Namespace) -> int:
     if data is None:
         raise ValueError("--data is missing: a folder, or the name of a data set; --recipe brings its own")
     recipe = given_settings(options, recipe)
+    if experiment and experiment.starts_from and not options.resume and not options.start_from:
+        raise ValueError(
+            f"{experiment.name} starts from a run of {experiment.starts_from}: "
+            f"give it, such as --start-from runs/{experiment.starts_from}"
+        )
     dataset = open_dataset(data, data_dir)
-    for note in _notes(recipe, dataset, experiment):
+    for note in _notes(recipe, dataset, experiment, bool(options.start_from) or options.resume):
         print(f"note: {note}")
-    train(recipe, dataset, output, options.resume, options.verbose, str(data), data_dir, name)
+    train(recipe, dataset, output, options.resume, options.verbose, str(data), data_dir, name, options.start_from)
     print(f"run: {output}")
-    print(f"next: {_next_command(recipe, experiment, output, str(data), data_dir)}")
+    scored = recipe.validation_split if recipe.validation_split in dataset.splits else None
+    print(f"next: {_next_command(recipe, experiment, output, str(data), data_dir, scored)}")
     return 0
 
 
-def _notes(recipe: Recipe, dataset: SegmentationDataset, experiment: Experiment | None) -> list[str]:
+def _notes(recipe: Recipe, dataset: SegmentationDataset, experiment: Experiment | None, started: bool) -> list[str]:
     notes = []
-    if recipe.weights is None:
+    if recipe.weights is None and not started:
         notes.append("the backbone starts from random weights, the paper's from ImageNet's (--set weights=imagenet)")
     if experiment and len(dataset.classes) != experiment.num_classes:
         notes.append(
             f"{dataset.name} has {len(dataset.classes)} classes, and {experiment.name} is for {experiment.data} with "
             f"{experiment.num_classes}: the paper's figure is none to compare with"
         )
+    if experiment and (changed := changes(experiment.recipe, recipe)):
+        notes.append(f"not {experiment.name} as it stands, but with {' '.join(changed)}")
+    if recipe.input_size and recipe.validation_split:
+        notes.append(
+            f"reweighting={recipe.reweighting} takes images of {recipe.input_size}x{recipe.input_size} alone: between "
+            f"epochs {recipe.validation_split} is scored on windows of that size, side by side, filled up with void"
+        )
     return notes
 
 
 def _next_command(
-    recipe: Recipe, experiment: Experiment | None, output: str, data: str, data_dir: str | Path | None
+    recipe: Recipe,
+    experiment: Experiment | None,
+    output: str,
+    data: str,
+    data_dir: str | Path | None,
+    scored: str | None,
 ) -> str:
-    if experiment and data == experiment.data and (command := experiment.evaluate_command(output, data_dir or "DIR")):
+    size = recipe.input_size
+    # Windows of another size than the protocol's would be refused by a network for one size.
+    command = None
+    if experiment and data == experiment.data and size in (None, experiment.recipe.crop_size):
+        paths = (output, data_dir or "DIR")
+        command = experiment.evaluate_command(*paths) or experiment.submit_command(*paths)
+    if command is not None:
         return command
+    if scored is None:
+        return shlex.join(["keras-cacnet", "predict", output, "IMAGES", "--output", "OUT"])
     words = ["keras-cacnet", "evaluate", output, "--data", data]
     words += ["--data-dir", str(data_dir)] if data_dir else []
-    return shlex.join([*words, "--split", recipe.validation_split or "val"])
+    words += ["--crop-size", str(size)] if size else []
+    return shlex.join([*words, "--split", scored])

@@ -124,6 +124,26 @@ def check_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = No
         raise ValueError(f"{dataset.name}: {count}:{lines}{more}")
 
 
+def shares_images(dataset: SegmentationDataset, one: str, other: str) -> bool:
+    """Whether two splits of a data set share images on purpose, as VOC's trainval has those of its val.
+
+    Args:
+        dataset: The data set.
+        one: A split.
+        other: A split, the same one or another.
+
+    Example:
+
+    >>> from keras_cacnet.datasets import ClassTable
+    >>> class Nothing:
+    ...     name, classes, splits = "nothing", ClassTable(("sky",), ((0, 0, 255),), (0,)), ("train", "val")
+    >>> shares_images(Nothing(), "val", "val"), shares_images(Nothing(), "train", "val")
+    (True, False)
+    """
+    nested = dataset.nested if isinstance(dataset, Records) else frozenset()
+    return one == other or frozenset((one, other)) in nested
+
+
 def _repeated(digests: dict[str, list[tuple[str, Example]]], nested: frozenset[frozenset[str]]) -> list[Finding]:
     findings = []
     for digest, places in digests.items():

@@ -44,9 +44,10 @@ class Experiment:
         num_classes: its classes.
         recipe: the settings of the training.
         hardware: what it is meant to run on.
-        protocol: how the result is scored, on the recipe's `validation_split`; None where nothing is left to score.
+        protocol: how the result is scored, on the recipe's `validation_split` or by a test server.
         paper: what the paper got; None where it does not say.
         result: what we got, with the date and the machine; None where it has not been run yet.
+        archive: the file that the test server of its data set takes; None where there is none.
         starts_from: the name of the experiment from whose network this one starts.
         origins: who chose a setting, where that is another than for the recipe's default.
     """
@@ -57,9 +58,10 @@ class Experiment:
     num_classes: int
     recipe: Recipe
     hardware: str
-    protocol: Protocol | None = None
+    protocol: Protocol
     paper: PaperFigure | None = None
     result: str | None = None
+    archive: str | None = None
     starts_from: str | None = None
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
@@ -95,10 +97,23 @@ class Experiment:
             --scales 0.5,0.75,1.0,1.25,1.5,1.75 --flip --crop-size 576 --stride 2/3
         """
         split = self.recipe.validation_split
-        if self.protocol is None or split is None:
+        if split is None:
             return None
         words = ["keras-cacnet", "evaluate", str(run or self.run), "--data", self.data, "--data-dir", str(data_dir)]
         return shlex.join([*words, "--split", split, "--checkpoint", "last", *protocol_words(self.protocol)])
+
+    def submit_command(self, run: str | Path | None = None, data_dir: str | Path = "DIR") -> str | None:
+        """The line that writes the archive for the test server; None where there is none.
+
+        Example:
+            >>> from keras_cacnet.experiments import experiment_named
+            >>> experiment_named("ade20k_resnet101").submit_command().split()[:4]
+            ['keras-cacnet', 'submit', 'ade20k', 'runs/ade20k_resnet101']
+        """
+        if self.archive is None:
+            return None
+        words = ["keras-cacnet", "submit", self.data, str(run or self.run), "--data-dir", str(data_dir)]
+        return shlex.join([*words, "--output", self.archive, "--checkpoint", "last", *protocol_words(self.protocol)])
 
 
 def protocol_words(protocol: Protocol) -> list[str]:

@@ -21,8 +21,8 @@ BESIDE_SETTINGS = (
 )
 """Choices of ours that are no settings of a recipe. Those of the network are in the README."""
 
-# Estimated from the sizes of all features in float32 that the backward pass keeps, not measured.
-_GPU = "one GPU with {} GB: a step keeps some {} GB of features in float32 (estimated, not run yet)"
+# Summed over the results of all operations of the traced network that have four axes; not measured on a GPU.
+_GPU = "one GPU with {} GB: a step keeps some {} GB of features in float32 (estimated from the graph, not run yet)"
 
 _PASCAL_CONTEXT = Recipe(weights="imagenet")
 _VOC = replace(_PASCAL_CONTEXT, backbone="resnet101", split="trainaug", epochs=80, learning_rate=0.002)
@@ -54,28 +54,28 @@ EXPERIMENTS = (
         "the FCN baseline of Table 1: neither CaC modules nor pooled branch",
         replace(_PASCAL_CONTEXT, num_heads=0, global_pooling=False),
         PaperFigure(45.8, 76.0, "Table 1", _CONTEXT_VAL),
-        (40, 27),
+        (48, 29),
     ),
     _pascal_context(
         "pascal_context_cac_resnet50",
         "CaC-Net without the pooled branch, Table 1",
         replace(_PASCAL_CONTEXT, global_pooling=False),
         PaperFigure(52.0, 79.8, "Table 1", _CONTEXT_VAL),
-        (48, 31),
+        (48, 34),
     ),
     _pascal_context(
         "pascal_context_resnet50",
         "CaC-Net with ResNet-50, Tables 1 and 8",
         _PASCAL_CONTEXT,
         PaperFigure(52.5, 80.2, "Table 1", _CONTEXT_VAL),
-        (48, 31),
+        (48, 34),
     ),
     _pascal_context(
         "pascal_context_resnet101",
         "CaC-Net with ResNet-101, Tables 1 and 8",
         replace(_PASCAL_CONTEXT, backbone="resnet101"),
         PaperFigure(55.4, 81.5, "Table 1", _CONTEXT_VAL),
-        (80, 52),
+        (80, 57),
     ),
     Experiment(
         name="voc2012_resnet101",
@@ -83,7 +83,7 @@ EXPERIMENTS = (
         data="voc2012",
         num_classes=21,
         recipe=_VOC,
-        hardware=_GPU.format(80, 50),
+        hardware=_GPU.format(80, 55),
         protocol=_WINDOWS_512,
         origins={"split": paper("Section 4.3: 10,582 images")},
     ),
@@ -93,8 +93,10 @@ EXPERIMENTS = (
         data="voc2012",
         num_classes=21,
         recipe=replace(_VOC, weights=None, split="trainval", validation_split=None, epochs=50, learning_rate=0.0002),
-        hardware=_GPU.format(80, 50),
+        hardware=_GPU.format(80, 55),
         paper=PaperFigure(85.1, None, "Table 10", "test server, several scales and flip"),
+        protocol=_WINDOWS_512,
+        archive="voc2012.tgz",
         starts_from="voc2012_resnet101",
         origins={
             "split": paper('Section 4.3: "the original training and validation sets"'),
@@ -110,8 +112,9 @@ EXPERIMENTS = (
         data="ade20k",
         num_classes=150,
         recipe=_ADE20K,
-        hardware=_GPU.format(141, 77),
+        hardware=_GPU.format(141, 76),
         protocol=_WINDOWS_576,
+        archive="ade20k.zip",
         paper=PaperFigure(46.12, None, "Table 9", "val, several scales and flip"),
     ),
 )

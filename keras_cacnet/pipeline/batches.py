@@ -5,10 +5,10 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.reading import read_example
 from keras_cacnet.datasets.source import Source
-from keras_cacnet.pipeline.augmentation import augment
+from keras_cacnet.pipeline.augmentation import PADDING, augment
 from keras_cacnet.pipeline.calls import call
 
 
@@ -112,6 +112,40 @@ def evaluation_batches(
     return stream.batch(1, drop_remainder=True).prefetch(2)
 
 
+def window_batches(
+    source: Source, classes: ClassTable, size: int, *, num_parallel_calls: int = tf.data.AUTOTUNE
+) -> tf.data.Dataset:
+    """Cuts every example of a source into windows of one size, for a network that takes no other.
+
+    The windows lie side by side, so that every pixel is scored once. What they lack on the right and at the bottom
+    is filled up as in training, with `PADDING` and `VOID`.
+
+    Args:
+        source: The examples.
+        classes: The data set's classes.
+        size: Height and width of the windows.
+        num_parallel_calls: Examples that are read at the same time.
+
+    Returns:
+        A batch of every example, in order, of all its windows by rows: images, float32 (n, size, size, 3) in
+        0..255, and masks, uint8 (n, size, size) with class indices and `VOID`.
+
+    Raises:
+        ValueError: The source is empty, or the size is below 1. An example that cannot be read raises from the
+            iteration; `reading_error` has its message.
+    """
+    if size < 1:
+        raise ValueError(f"size has to be 1 or greater; received {size}.")
+
+    def windows_of(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, mask = _read(source, classes, index)
+        windows = _windows(tf.cast(image, "float32"), size, PADDING)
+        return windows, _windows(mask[..., None], size, VOID)[..., 0]
+
+    stream = tf.data.Dataset.range(_count(source))
+    return stream.map(windows_of, num_parallel_calls=num_parallel_calls, deterministic=True).prefetch(2)
+
+
 class ReadingError(ValueError):
     """An example that cannot be read. TensorFlow turns it into an error of its own; see `reading_error`."""
 
@@ -148,6 +182,16 @@ def _count(source: Source) -> int:
     if len(source) == 0:
         raise ValueError("The source has no examples; `keras-cacnet check` shows what the data set has.")
     return len(source)
+
+
+def _windows(pixels: tf.Tensor, size: int, fill: float) -> tf.Tensor:
+    """Pixels (height, width, c) as windows (n, size, size, c)."""
+    height, width = tf.unstack(tf.shape(pixels)[:2])
+    missing = [[0, -height % size], [0, -width % size], [0, 0]]
+    pixels = tf.pad(pixels, missing, constant_values=tf.cast(fill, pixels.dtype))
+    channels = pixels.shape[-1]
+    rows = tf.reshape(pixels, (-1, size, tf.shape(pixels)[1] // size, size, channels))
+    return tf.reshape(tf.transpose(rows, (0, 2, 1, 3, 4)), (-1, size, size, channels))
 
 
 def _read(source: Source, classes: ClassTable, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -43,6 +43,17 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     return Recipe(**{**vars(recipe), **changes})
 
 
+def changes(before: Recipe, after: Recipe) -> list[str]:
+    """The settings in which one recipe differs from another, as `with_settings` reads them.
+
+    Example:
+        >>> changes(Recipe(), Recipe(epochs=30, flip=False))
+        ['epochs=30', 'flip=false']
+    """
+    new = vars(after)
+    return [f"{name}={shown(new[name])}" for name, value in vars(before).items() if new[name] != value]
+
+
 def shown(value: Any) -> str:
     """Write a value as `with_settings` reads it.
 

@@ -1,29 +1,31 @@
 """One training run: from a recipe and a data set to a folder with checkpoints, logs and a curve."""
 
-import csv
 import math
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_cacnet.datasets.check import check_layout
+from keras_cacnet.datasets.check import check_layout, shares_images
+from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.models.cacnet import CaCNet
 from keras_cacnet.models.heads import HEAD_LAYERS
-from keras_cacnet.models.reweighting import positions
-from keras_cacnet.pipeline.batches import evaluation_batches, training_batches
+from keras_cacnet.pipeline.batches import evaluation_batches, training_batches, window_batches
 from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss
 from keras_cacnet.training.files import write_atomically, write_json
+from keras_cacnet.training.log import best_score, keep_rows
 from keras_cacnet.training.losses import SegmentationCrossentropy
 from keras_cacnet.training.metrics import MeanIoU, PixelAccuracy
 from keras_cacnet.training.optimizers import SGD, poly
 from keras_cacnet.training.recipes import Recipe
 from keras_cacnet.training.run import Run
+from keras_cacnet.training.start import network_of, start_record, trained_on
 from keras_cacnet.visualization import curve
 
 PACKAGES = ("keras-cacnet", "keras", "tensorflow", "keras-cv", "tensorflow-datasets", "numpy", "pillow")
@@ -38,11 +40,13 @@ def train(
     data: str = "",
     data_dir: str | Path | None = None,
     experiment: str | None = None,
+    start_from: str | Path | None = None,
 ) -> keras.Model:
     """Train a CaC-Net as the recipe says and leave everything about it in a folder.
 
     Images of the recipe's split are cropped and augmented; its validation split, where the data set has one, is
-    scored on whole images. The best checkpoint is the one with the largest mIoU there.
+    scored on whole images, or, where the network takes images of one size only (`reweighting="fc"`), on windows of
+    the crops' size that lie side by side. The best checkpoint is the one with the largest mIoU there.
 
     Args:
         recipe: the settings.
@@ -53,39 +57,50 @@ def train(
         data: how the user named the data, for the record.
         data_dir: where the user said that it lies, for the record.
         experiment: the name of the recipe, for the record.
+        start_from: the folder of another run, whose best network this one starts from, with a new optimizer; its
+            classes and its network have to be those of this run. A run that goes on needs it no more.
 
     Returns:
         The trained network, in its last state.
 
     Raises:
-        ValueError: data that cannot be trained on, a recipe that does not fit it, a folder that holds
-            something, or a resumed run of another recipe or other classes.
+        ValueError: data that cannot be trained on, a recipe that does not fit it, a validation split whose images
+            are trained on, a folder that holds something, or a run to go on from or to start from that is of another
+            recipe, network or classes.
         NonFiniteTraining: the loss or a weight stopped being finite; the last good checkpoint stays.
 
     Reference:
         Section 4.1 of the CaC-Net paper, "Training Setting".
     """
     output = Path(output)
-    scored = _validation_source(recipe, dataset)
+    former = Run(output) if resume else None
+    start = _start(former, start_from)
+    seen = (former and former.config.get("trained_on")) or trained_on(start, dataset.name, recipe.split)
     source = dataset.source(recipe.split)
+    if len(source) < recipe.batch_size:
+        raise ValueError(
+            f"batch_size={recipe.batch_size} is more than {dataset.name} has images in {recipe.split}, {len(source)}: "
+            "set a smaller batch_size, or add images"
+        )
+    scored = _validation_source(recipe, dataset, seen)
     check_layout(dataset, [recipe.split] if scored is None else [recipe.split, str(recipe.validation_split)])
-    _require_validation_size(recipe, dataset)
-    steps_per_epoch = max(len(source) // recipe.batch_size, 1)
+    steps_per_epoch = len(source) // recipe.batch_size
     total_steps = steps_per_epoch * recipe.epochs
     keras.utils.set_random_seed(recipe.seed)
     if resume:
-        model, best = _resumed(recipe, dataset, output, steps_per_epoch)
+        model, best = _resumed(recipe, dataset, output, steps_per_epoch, start)
     else:
         _claim(output)
-        model, best = _compiled(recipe, len(dataset.classes), total_steps), -math.inf
+        model, best = _compiled(recipe, dataset, total_steps, start), -math.inf
         write_json(output / "classes.json", dataset.classes.to_json())
         named = {"experiment": experiment, "data": data or dataset.name, "data_dir": data_dir and str(data_dir)}
-        write_json(output / "config.json", {**named, **_record(recipe, dataset, steps_per_epoch)})
+        past = {"start_from": start and start_record(start), "trained_on": seen}
+        write_json(output / "config.json", {**named, **past, **_record(recipe, dataset, steps_per_epoch)})
     step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
     epoch = step // steps_per_epoch
     if epoch >= recipe.epochs:
         return model
-    _keep_rows(output / "log.csv", before_epoch=epoch)
+    keep_rows(output / "log.csv", before_epoch=epoch)
     batches = training_batches(
         source,
         dataset.classes,
@@ -97,7 +112,7 @@ def train(
         scale_range=(recipe.scale_min, recipe.scale_max),
         flip=recipe.flip,
     )
-    validation = None if scored is None else evaluation_batches(scored, dataset.classes)
+    validation = None if scored is None else _validation_batches(recipe, scored, dataset.classes)
     log = keras.callbacks.CSVLogger(str(output / "log.csv"), append=epoch > 0)
     try:
         model.fit(
@@ -132,30 +147,41 @@ class _Curve(keras.callbacks.Callback):
         write_atomically(self.folder / "curve.png", lambda path: curve(self.folder / "log.csv", path))
 
 
-def _validation_source(recipe: Recipe, dataset: SegmentationDataset) -> Source | None:
+def _start(former: Run | None, start_from: str | Path | None) -> Run | None:
+    if former is None:
+        return None if start_from is None else Run(start_from)
+    recorded = (former.config.get("start_from") or {}).get("run")
+    if start_from is not None and str(Path(start_from).absolute()) != recorded:
+        raise ValueError(f"{former.path} started from {recorded or 'no other run'}, not from {start_from}")
+    # Its own last checkpoint holds all; the other run may be gone by now.
+    return None if recorded is None or (former.path / "last.keras").exists() else Run(recorded)
+
+
+def _validation_source(recipe: Recipe, dataset: SegmentationDataset, seen: Sequence[str]) -> Source | None:
     split = recipe.validation_split
     if split is None or (split == "val" and split not in dataset.splits):
         return None
+    for other in seen:
+        if shares_images(dataset, split, other.removeprefix(f"{dataset.name}/")):
+            raise ValueError(
+                f"validation_split={split!r} has images of {other}, which the network is trained on: its scores would "
+                "be those of training images; set validation_split=none, or train on another split"
+            )
     return dataset.source(split)
 
 
-def _require_validation_size(recipe: Recipe, dataset: SegmentationDataset) -> None:
-    """Refuse, before the first epoch, images that a network for one size could not score after it."""
-    size = recipe.network_arguments()["input_size"]
-    if size is None or "val" not in dataset.splits:
-        return
-    for images, _ in evaluation_batches(dataset.source("val"), dataset.classes):
-        height, width = images.shape[1:3]
-        if positions((height, width), recipe.output_stride) != positions((size, size), recipe.output_stride):
-            raise ValueError(
-                f"reweighting={recipe.reweighting!r} takes images of crop_size={size} alone, {size}x{size}, and "
-                f"{dataset.name} has an image of {height}x{width} in val, where images are scored whole: bring "
-                "its images to one square size and crop to that, or choose another reweighting"
-            )
+def _validation_batches(recipe: Recipe, scored: Source, classes: ClassTable) -> Any:
+    if recipe.input_size is None:
+        return evaluation_batches(scored, classes)
+    return window_batches(scored, classes, recipe.input_size)
 
 
-def _compiled(recipe: Recipe, num_classes: int, total_steps: int) -> keras.Model:
-    model = CaCNet(num_classes, **recipe.network_arguments())
+def _compiled(recipe: Recipe, dataset: SegmentationDataset, total_steps: int, start: Run | None) -> keras.Model:
+    num_classes = len(dataset.classes)
+    if start is None:
+        model = CaCNet(num_classes, **recipe.network_arguments())
+    else:
+        model = network_of(start, recipe, dataset.classes)
     model.compile(
         optimizer=SGD(
             poly(recipe.learning_rate, total_steps, recipe.poly_power),
@@ -171,7 +197,7 @@ def _compiled(recipe: Recipe, num_classes: int, total_steps: int) -> keras.Model
 
 
 def _resumed(
-    recipe: Recipe, dataset: SegmentationDataset, output: Path, steps_per_epoch: int
+    recipe: Recipe, dataset: SegmentationDataset, output: Path, steps_per_epoch: int, start: Run | None
 ) -> tuple[keras.Model, float]:
     run = Run(output)
     before, now = run.recipe.to_json(), recipe.to_json()
@@ -186,15 +212,10 @@ def _resumed(
             f"{steps_per_epoch}: resume it with the images it was started with"
         )
     if not (output / "last.keras").exists():
-        return _compiled(recipe, len(dataset.classes), steps_per_epoch * recipe.epochs), -math.inf
+        return _compiled(recipe, dataset, steps_per_epoch * recipe.epochs, start), -math.inf
     model = run.load_model("last", compile=True)
     finished = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) // steps_per_epoch
-    scores = [
-        float(row["val_mean_iou"])
-        for row in _rows(output / "log.csv")
-        if int(row["epoch"]) < finished and _is_number(row.get("val_mean_iou"))
-    ]
-    return model, max(scores, default=-math.inf)
+    return model, best_score(output / "log.csv", finished)
 
 
 def _claim(output: Path) -> None:
@@ -217,33 +238,3 @@ def _record(recipe: Recipe, dataset: SegmentationDataset, steps_per_epoch: int) 
 def _validation_epochs(recipe: Recipe) -> list[int]:
     epochs = list(range(recipe.validate_every, recipe.epochs + 1, recipe.validate_every))
     return epochs if recipe.epochs in epochs else [*epochs, recipe.epochs]
-
-
-def _rows(log: Path) -> list[dict[str, str]]:
-    if not log.exists():
-        return []
-    with log.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _keep_rows(log: Path, before_epoch: int) -> None:
-    """Drop what a killed run logged of epochs whose checkpoint it did not live to write."""
-    rows = _rows(log)
-    kept = [row for row in rows if int(row["epoch"]) < before_epoch]
-    if len(kept) == len(rows):
-        return
-
-    def write(path: Path) -> None:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(kept)
-
-    write_atomically(log, write)
-
-
-def _is_number(text: str | None) -> bool:
-    try:
-        return text is not None and math.isfinite(float(text))
-    except ValueError:
-        return False

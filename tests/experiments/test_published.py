@@ -1,9 +1,11 @@
 """The named experiments against the paper's words, and their commands against the command line that reads them."""
 
 import argparse
+import re
 import shlex
 from dataclasses import fields
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +79,9 @@ def test_data_sets_exist_and_have_as_many_classes(name, tmp_path):
 def test_the_evaluation_line_gives_the_protocol_back(name):
     experiment = experiment_named(name)
     command = experiment.evaluate_command("a run", "my data")
+    assert experiment.protocol.crop_size == experiment.recipe.crop_size
+    assert experiment.protocol.flip
+    assert len(experiment.protocol.scales) > 1
     if experiment.recipe.validation_split is None:
         assert command is None
         return
@@ -87,9 +92,30 @@ def test_the_evaluation_line_gives_the_protocol_back(name):
         *("--split", "val", "--checkpoint", "last"),
     ]
     assert parsed(words[start:]) == experiment.protocol
-    assert experiment.protocol.crop_size == experiment.recipe.crop_size
-    assert experiment.protocol.flip
-    assert len(experiment.protocol.scales) > 1
+
+
+def test_archives_go_to_the_servers_that_there_are():
+    for experiment in EXPERIMENTS:
+        command = experiment.submit_command("a run", "my data")
+        if experiment.name not in ("voc2012_resnet101_finetune", "ade20k_resnet101"):
+            assert command is None
+            continue
+        words = shlex.split(command)
+        start = words.index("--output")
+        assert words[:start] == ["keras-cacnet", "submit", experiment.data, "a run", "--data-dir", "my data"]
+        assert words[start + 2 : start + 4] == ["--checkpoint", "last"]
+        assert parsed(words[start + 4 :]) == experiment.protocol
+
+
+def test_the_guide_has_the_commands_of_the_experiments():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text()
+    lines = re.sub(r" \\\n\s+", " ", text).splitlines()
+    told = {line.strip() for line in lines if re.match(r"    keras-cacnet (train|evaluate|submit)", line)}
+    known = {experiment.train_command() for experiment in EXPERIMENTS}
+    known |= {experiment.evaluate_command() for experiment in EXPERIMENTS}
+    known |= {experiment.submit_command() for experiment in EXPERIMENTS}
+    assert len(told) == 9
+    assert told <= known
 
 
 @pytest.mark.parametrize(

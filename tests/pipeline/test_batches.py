@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_cacnet.datasets import VOID, ClassTable, Example, open_dataset, read_example
-from keras_cacnet.pipeline import evaluation_batches, reading_error, training_batches
+from keras_cacnet.pipeline import evaluation_batches, reading_error, training_batches, window_batches
 
 TABLE = ClassTable(("a", "b", "c"), ((0, 0, 0),) * 3, (0, 1, 2))
 SIZES = [(40, 30), (24, 50), (33, 33), (20, 20), (61, 37), (30, 44), (25, 25)]
@@ -224,3 +224,30 @@ def test_camvid(shared_data):
     assert images.shape == (4, 96, 96, 3)
     assert 0 <= float(tf.reduce_min(images)) <= float(tf.reduce_max(images)) <= 255
     assert set(np.unique(masks)) <= {*range(11), VOID}
+
+
+def test_windows_hold_every_pixel_once():
+    source = Source()
+    batches = window_batches(source, TABLE, 24)
+    assert batches.cardinality() == len(SIZES)  # which Keras warns of where it is unknown
+    for example, (images, masks) in zip(source, arrays(batches), strict=True):
+        image, mask = read_example(example, TABLE)
+        height, width = mask.shape
+        place = iter(zip(images, masks, strict=True))
+        assert len(images) == -(-height // 24) * -(-width // 24)
+        for top in range(0, height, 24):
+            for left in range(0, width, 24):
+                pixels, ids = next(place)
+                assert (pixels.shape, ids.shape) == ((24, 24, 3), (24, 24))
+                assert (pixels.dtype, ids.dtype) == ("float32", "uint8")
+                h, w = min(24, height - top), min(24, width - left)
+                np.testing.assert_array_equal(pixels[:h, :w], image[top : top + 24, left : left + 24])
+                np.testing.assert_array_equal(ids[:h, :w], mask[top : top + 24, left : left + 24])
+                assert (pixels[h:] == 0).all()
+                assert (pixels[:, w:] == 0).all()
+                assert (ids[h:] == VOID).all()
+                assert (ids[:, w:] == VOID).all()
+    with pytest.raises(ValueError, match="size has to be 1 or greater; received 0"):
+        window_batches(source, TABLE, 0)
+    with pytest.raises(ValueError, match="no examples"):
+        window_batches([], TABLE, 8)

@@ -116,15 +116,30 @@ def test_another_split_and_no_scores(data, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_fc_trains_where_validation_has_the_size_of_the_crops(data, tmp_path):
+def test_fc_trains_on_images_of_any_size(data, tmp_path):
     recipe = Recipe.from_json({**RECIPE.to_json(), "reweighting": "fc", "epochs": 1})
-    with pytest.raises(ValueError, match="crop_size=32 alone, 32x32, and .*coast has an image of 40x36 in val"):
-        trainer.train(recipe, open_dataset(data), tmp_path / "run", verbose=0)
-    assert not (tmp_path / "run").exists()
-    recipe = Recipe.from_json({**recipe.to_json(), "crop_size": 40})
-    trainer.train(recipe, open_dataset(data), tmp_path / "run", verbose=0)
-    assert Run(tmp_path / "run").load_model().input_size == (40, 40)
-    assert "val_mean_iou" in rows(tmp_path / "run")[0]
+    dataset = open_dataset(data)
+    trainer.train(recipe, dataset, tmp_path / "run", verbose=0)
+    model = Run(tmp_path / "run").load_model()
+    assert model.input_size == (32, 32)
+    # Images of 40x36 and 40x37, cut here by hand: four windows each, padded to 64x64.
+    confusion = np.zeros((2, 2), "int64")
+    for images, masks in evaluation_batches(dataset.source("val"), dataset.classes):
+        image, mask = np.zeros((64, 64, 3), "float32"), np.full((64, 64), 255, "uint8")
+        height, width = masks.shape[1:]
+        image[:height, :width], mask[:height, :width] = images[0], masks[0]
+        for top in (0, 32):
+            for left in (0, 32):
+                window = np.s_[top : top + 32, left : left + 32]
+                ids = model.predict(image[window][None], verbose=0)[0].argmax(-1)
+                valid = mask[window] != 255
+                np.add.at(confusion, (mask[window][valid], ids[valid]), 1)
+    hits = np.diag(confusion)
+    union = confusion.sum(0) + confusion.sum(1) - hits
+    (row,) = rows(tmp_path / "run")
+    # The log prints float32.
+    assert float(row["val_mean_iou"]) == pytest.approx((hits[union > 0] / union[union > 0]).mean(), abs=1e-6)
+    assert float(row["val_pixel_accuracy"]) == pytest.approx(hits.sum() / confusion.sum(), abs=1e-6)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path):

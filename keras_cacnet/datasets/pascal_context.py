@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_cacnet.datasets.classes import VOID, ClassTable
+from keras_cacnet.datasets.context_classes import NAMES
 from keras_cacnet.datasets.matlab import read_mat
 from keras_cacnet.datasets.native import Layout, find_root, read_list, refuse_overlap, subset_notes
 from keras_cacnet.datasets.native_builder import NativeBuilder
@@ -20,16 +21,6 @@ from keras_cacnet.datasets.voc2012 import voc_colors
 
 OFFICIAL_COUNTS = {"train": 4998, "val": 5105}
 """Examples of the published splits."""
-
-NAMES = tuple(
-    (
-        "aeroplane bicycle bird boat bottle bus car cat chair cow table dog horse motorbike person pottedplant sheep "
-        "sofa train tvmonitor bag bed bench book building cabinet ceiling cloth computer cup door fence floor flower "
-        "food grass ground keyboard light mountain mouse curtain platform sign plate road rock shelves sidewalk sky "
-        "snow bedclothes track tree truck wall water window wood"
-    ).split()
-)
-"""The 59 classes in the order of the distribution's `59_labels.txt`, ids 1-59; 0 is everything else."""
 
 # As a PNG written from these ids with VOC's palette shows them; the distribution has no colours.
 _COLORS = voc_colors(60)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_cacnet.datasets.context_classes import NAMES as CONTEXT_NAMES
 from keras_cacnet.evaluation.protocol import Protocol
 
 ABSENT_RULES = {
@@ -87,15 +88,26 @@ class Report:
             return float("nan")
         return float(iou[present].sum() / (present.sum() if self.absent == "ignore" else len(iou)))
 
+    @property
+    def mean_iou_of_60(self) -> float | None:
+        """For PASCAL Context's 59 classes mean IoU x 59/60, None for all others.
+
+        So PyTorch-Encoding compares networks that know no background with figures over 60 classes: background counts
+        as a class with IoU 0.
+        """
+        return self.mean_iou * 59 / 60 if sorted(self.names) == sorted(CONTEXT_NAMES) else None
+
     def to_json(self) -> dict[str, Any]:
         """Everything as plain Python values that strict JSON can hold: an undefined score is None."""
         rows = zip(self.names, self.iou, self.class_accuracy, self.confusion.sum(axis=1), strict=True)
+        of_60 = self.mean_iou_of_60
         return {
             "images": self.images,
             "pixels": self.pixels,
             "void_pixels": self.void_pixels,
             "pixel_accuracy": _finite(self.pixel_accuracy),
             "mean_iou": _finite(self.mean_iou),
+            **({} if of_60 is None else {"mean_iou_of_60": _finite(of_60)}),
             "absent": self.absent,
             "absent_rule": ABSENT_RULES[self.absent],
             "absent_classes": self._absent_classes(),
@@ -115,7 +127,10 @@ class Report:
             for row in rows
         ]
         accuracy, mean_iou = _score(self.pixel_accuracy), _score(self.mean_iou)
-        head = [f"pixel accuracy  {accuracy}", f"mean IoU        {mean_iou}", self._basis()]
+        head = [f"pixel accuracy  {accuracy}", f"mean IoU        {mean_iou}"]
+        if (of_60 := self.mean_iou_of_60) is not None:
+            head.append(f"      x 59/60   {_score(of_60)}, beside figures over 60 classes")
+        head.append(self._basis())
         shown = [f"protocol: {protocol.to_text()}"] if protocol else []
         return "\n".join([*head, *shown, "", *table])
 
@@ -131,6 +146,8 @@ class Report:
             for name, iou, accuracy, pixels in self._rows()
         ]
         scores = f"Pixel accuracy **{_score(self.pixel_accuracy)}**, mean IoU **{_score(self.mean_iou)}**."
+        if (of_60 := self.mean_iou_of_60) is not None:
+            scores += f" Mean IoU x 59/60, beside figures over 60 classes: **{_score(of_60)}**."
         told = [f"{name.replace('_', ' ')}: `{value}`" for name, value in (facts or {}).items()]
         told += [f"protocol: {protocol.to_text()}"] if protocol else []
         stated = [f"{', '.join(told)}.", ""] if told else []

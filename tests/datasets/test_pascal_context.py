@@ -16,7 +16,7 @@ OTHERS = ("accordion", "airconditioner", "zebra", "unknown")
 
 
 def official_names():
-    from keras_cacnet.datasets.pascal_context import NAMES
+    from keras_cacnet.datasets.context_classes import NAMES
 
     return NAMES
 

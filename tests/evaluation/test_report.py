@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from keras_cacnet.datasets.context_classes import NAMES as CONTEXT_NAMES
 from keras_cacnet.evaluation import Protocol, Report
 
 NAMES = ("sky", "sea", "a|b")
@@ -125,3 +126,26 @@ def test_text_and_markdown_state_the_protocol_and_the_run():
     text = report.to_markdown(protocol, {"run": "runs/a", "checkpoint": "best"})
     assert f"run: `runs/a`, checkpoint: `best`, protocol: {protocol.to_text()}." in text
     assert "protocol" not in report.to_text() + report.to_markdown()
+
+
+def test_contexts_59_classes_have_their_figure_beside_60_classes():
+    """Against the mean over a 60-class matrix whose background is always missed."""
+    rng = np.random.default_rng(0)
+    known = rng.integers(1, 50, (59, 59))
+    with_background = np.zeros((60, 60), "int64")
+    with_background[1:, 1:] = known
+    of_60 = Report(with_background, ("background", *CONTEXT_NAMES), absent="zero")
+    for names in (CONTEXT_NAMES, tuple(sorted(CONTEXT_NAMES))):
+        report = Report(known, names)
+        assert report.mean_iou_of_60 == pytest.approx(of_60.mean_iou, rel=1e-14)
+        figure = f"{report.mean_iou_of_60:.4f}"
+        assert f"x 59/60   {figure}, beside figures over 60 classes" in report.to_text()
+        assert f"Mean IoU x 59/60, beside figures over 60 classes: **{figure}**." in report.to_markdown()
+        assert report.to_json()["mean_iou_of_60"] == report.mean_iou_of_60 < report.mean_iou
+    others = (of_60, Report(known, tuple(map(str, range(59)))), Report(np.eye(3, dtype="int64"), NAMES))
+    for other in others:
+        assert other.mean_iou_of_60 is None
+        assert "59/60" not in other.to_text() + other.to_markdown()
+        assert "mean_iou_of_60" not in other.to_json()
+    nothing = Report(np.zeros((59, 59), "int64"), CONTEXT_NAMES)
+    assert nothing.to_json()["mean_iou_of_60"] is None

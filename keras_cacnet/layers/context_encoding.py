@@ -20,21 +20,23 @@ class ContextEncodingLayer(ReweightingLayer):
     W = 1 + sigmoid(FC(e)), between 1 and 2, is the same at every position. Trainable parameters:
     2 c^2 + 3 c + K c + 3 K.
 
-    Order, initial values and the 1 in W are those of PyTorch-Encoding; its ReLU after the product falls away, for
-    the features here come from a ReLU. Ours: residuals are averaged over positions instead of summed, which batch
-    norm undoes in training, so that the statistics hold for images of other sizes. EncNet's semantic encoding
-    loss, which needs the classes of an image as a second target, is not part of it.
+    The order, the initial dictionary and smoothing factors, and the 1 in W are those of PyTorch-Encoding; its ReLU
+    after the product falls away, for the features here come from a ReLU. Ours: the initial values of the convolution
+    (He's) and of the FC (Glorot's; both PyTorch's own there), and residuals that are averaged over positions instead
+    of summed, so that the statistics hold for images of other sizes; batch norm undoes that in training, up to its
+    epsilon. EncNet's semantic encoding loss is added by the network, from the encoding that `return_encoding` gives.
 
     Everything but the product X * W is computed in float32 under half-precision policies.
 
     Args:
         codewords: K, the size of the dictionary; EncNet's 32 by default.
         synchronized: take the batch-norm statistics over all replicas of a `tf.distribute` strategy.
+        return_encoding: give the encoding e beside the product, for EncNet's semantic encoding loss.
         **kwargs: `name`, `dtype`, `trainable`.
 
     Shapes:
         - input: (B, h, w, c); B, h and w may be unknown
-        - output: (B, h, w, c)
+        - output: (B, h, w, c); with `return_encoding` that and e, (B, c) in float32 or better
 
     Raises:
         ValueError: fewer than 1 codeword, or an input that is not of rank 4 with known channels.
@@ -53,12 +55,15 @@ class ContextEncodingLayer(ReweightingLayer):
         paper.
     """
 
-    def __init__(self, codewords: int = 32, synchronized: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, codewords: int = 32, synchronized: bool = False, return_encoding: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if isinstance(codewords, bool) or int(codewords) != codewords or codewords < 1:
             raise ValueError(f"codewords must be a whole number from 1 on, got {codewords!r}")
         self.codewords = int(codewords)
         self.synchronized = bool(synchronized)
+        self.return_encoding = bool(return_encoding)
 
     def build_prediction(self, input_shape: Sequence[int | None]) -> None:
         dtype = at_least_float32(self.compute_dtype)
@@ -119,6 +124,23 @@ class ContextEncodingLayer(ReweightingLayer):
         collected = ops.matmul(ops.transpose(shares, (0, 2, 1)), descriptors)
         return collected - ops.sum(shares, axis=1)[..., None] * dictionary
 
+    def encoding(self, x: Any, training: bool = False) -> Any:
+        """Encode the features as one vector: what `encode` gives, through batch norm, ReLU, and the mean.
+
+        Args:
+            x: features.
+            training: normalise by the statistics of the batch, and update the moving ones.
+
+        Shapes:
+            - x: (B, h, w, c)
+            - result: (B, c)
+
+        Returns:
+            e, in float32 or better.
+        """
+        codes = ops.transpose(self.encode(x, training=training), (0, 2, 1))
+        return ops.mean(ops.relu(self.code_norm(codes, training=training)), axis=-1)
+
     def weighting(self, x: Any, *, training: bool = False) -> Any:
         """Compute the weights that all positions share.
 
@@ -133,9 +155,27 @@ class ContextEncodingLayer(ReweightingLayer):
         Returns:
             W, with values between 1 and 2.
         """
-        codes = ops.transpose(self.encode(x, training=training), (0, 2, 1))
-        encoding = ops.mean(ops.relu(self.code_norm(codes, training=training)), axis=-1)
+        return self._weights_of(self.encoding(x, training=training))
+
+    def _weights_of(self, encoding: Any) -> Any:
         return ops.cast(1 + self.dense(encoding)[:, None, None, :], self.compute_dtype)
 
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Return X * W, with `return_encoding` also e."""
+        encoding = self.encoding(x, training=training)
+        product = x * self._weights_of(encoding)
+        return (product, encoding) if self.return_encoding else product
+
+    def compute_output_spec(self, x: Any, training: bool = False) -> Any:
+        product = super().compute_output_spec(x, training=training)
+        if not self.return_encoding:
+            return product
+        return product, keras.KerasTensor((x.shape[0], x.shape[-1]), dtype=at_least_float32(self.compute_dtype))
+
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "codewords": self.codewords, "synchronized": self.synchronized}
+        return {
+            **super().get_config(),
+            "codewords": self.codewords,
+            "synchronized": self.synchronized,
+            "return_encoding": self.return_encoding,
+        }

@@ -1,7 +1,9 @@
-"""The network and its backbones."""
+"""The networks, their backbones and their heads."""
 
+from keras_cacnet.models import heads
 from keras_cacnet.models.backbones import backbone
 from keras_cacnet.models.cacnet import CaCNet
 from keras_cacnet.models.dilation import dilate
+from keras_cacnet.models.network import SegmentationNetwork
 
-__all__ = ["CaCNet", "backbone", "dilate"]
+__all__ = ["CaCNet", "SegmentationNetwork", "backbone", "dilate", "heads"]

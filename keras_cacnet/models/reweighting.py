@@ -13,6 +13,14 @@ from keras_cacnet.layers.squeeze_excitation import SqueezeExcitationLayer
 REWEIGHTINGS = ("cac", "fixed", "fc", "gap", "se", "enc")
 ONE_SIZE = ("fc",)
 """Those with a weight for every position, which take images of one size only."""
+ENCODINGS = ("enc",)
+"""Those that encode the image as a whole, which EncNet's semantic encoding loss needs."""
+
+
+def checked_name(name: str) -> None:
+    """ValueError where a name is none of `REWEIGHTINGS`."""
+    if name not in REWEIGHTINGS:
+        raise ValueError(f"reweighting must be one of {', '.join(REWEIGHTINGS)}, got {name!r}")
 
 
 def checked_reweighting(name: str, input_size: int | Sequence[int] | None = None) -> tuple[int, int] | None:
@@ -32,8 +40,7 @@ def checked_reweighting(name: str, input_size: int | Sequence[int] | None = None
         >>> checked_reweighting("cac"), checked_reweighting("fc", 512)
         (None, (512, 512))
     """
-    if name not in REWEIGHTINGS:
-        raise ValueError(f"reweighting must be one of {', '.join(REWEIGHTINGS)}, got {name!r}")
+    checked_name(name)
     if input_size is None:
         if name in ONE_SIZE:
             raise ValueError(
@@ -56,6 +63,7 @@ def reweighting_layer(
     synchronized: bool,
     name: str,
     dtype: Any,
+    return_encoding: bool = False,
 ) -> keras.layers.Layer:
     """Make the layer at the end of a head.
 
@@ -67,6 +75,7 @@ def reweighting_layer(
         synchronized: synchronise every batch norm.
         name: name of the layer.
         dtype: its dtype policy.
+        return_encoding: give the encoding too; for those in `ENCODINGS` alone.
 
     Returns:
         A layer (B, h, w, c) -> (B, h, w, c).
@@ -89,7 +98,7 @@ def reweighting_layer(
         return PooledKernelLayer(**kernels, synchronized=synchronized, name=name, dtype=dtype)
     if reweighting == "se":
         return SqueezeExcitationLayer(name=name, dtype=dtype)
-    return ContextEncodingLayer(synchronized=synchronized, name=name, dtype=dtype)
+    return ContextEncodingLayer(synchronized=synchronized, return_encoding=return_encoding, name=name, dtype=dtype)
 
 
 def require_image_size(model: keras.Model, height: int, width: int) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_cacnet.layers.replicas import sum_over_replicas
+
 
 @keras.saving.register_keras_serializable("keras_cacnet")
 class SegmentationCrossentropy(keras.losses.Loss):
@@ -63,7 +65,7 @@ class SegmentationCrossentropy(keras.losses.Loss):
             weights = weights * sample_weight
         pixels = self.call(labels, y_pred)
         summed = ops.sum(ops.where(valid, pixels * weights, 0.0))
-        count = _over_replicas(ops.sum(weights))
+        count = sum_over_replicas(ops.sum(weights))
         return summed / ops.where(count == 0, ops.ones_like(count), count)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -78,14 +80,3 @@ class SegmentationCrossentropy(keras.losses.Loss):
 
 def _agree(shape: Any, other: Any) -> bool:
     return all(a is None or b is None or a == b for a, b in zip(shape, other, strict=True))
-
-
-def _over_replicas(count: Any) -> Any:
-    if keras.backend.backend() != "tensorflow":
-        return count
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return count
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, count)

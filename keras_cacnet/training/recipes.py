@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
+from keras_cacnet.models.heads.cacnet import checked_se_loss_weight
 from keras_cacnet.models.reweighting import ONE_SIZE, REWEIGHTINGS, checked_reweighting
 
 
@@ -75,6 +76,9 @@ class Recipe:
     kernel_sizes: tuple[int, ...] = _setting((3,), "kernel size of all heads, or one per head", paper("Table 4"))
     dilation_rates: tuple[int, ...] = _setting((1, 2, 3), "dilation rates of every head", paper("Table 5"))
     reweighting: str = _setting("cac", f"what stands in the heads: {', '.join(REWEIGHTINGS)}", paper("Table 6"))
+    se_loss_weight: float = _setting(
+        0.0, "factor of EncNet's semantic encoding loss, with reweighting=enc", ours("Table 6 does not tell of it")
+    )
     global_pooling: bool = _setting(True, "the pooled branch", paper("Section 3.3, Table 1"))
     auxiliary_weight: float = _setting(0.2, "factor of the auxiliary loss", _ENCODING)
     dropout: float = _setting(0.1, "dropout before the classifiers", _ENCODING)
@@ -108,6 +112,7 @@ class Recipe:
         self._require("scale_max", self.scale_min <= self.scale_max < float("inf"), f"from scale_min={self.scale_min}")
         self._require("output_stride", self.output_stride in (8, 16, 32), "8, 16 or 32")
         checked_reweighting(self.reweighting, self.input_size)
+        checked_se_loss_weight(self.se_loss_weight, self.reweighting, self.num_heads)
         self._require("kernel_sizes", len(self.kernel_sizes) in (1, self.num_heads), "one, or one per head")
         if self.batch_size == 1 and self.global_pooling:
             raise ValueError(
@@ -133,7 +138,7 @@ class Recipe:
         """The arguments of `CaCNet` in this recipe, but for the number of classes."""
         names = (
             *("backbone", "weights", "output_stride", "head_channels", "num_heads", "dilation_rates"),
-            *("reweighting", "global_pooling", "auxiliary_weight", "dropout"),
+            *("reweighting", "se_loss_weight", "global_pooling", "auxiliary_weight", "dropout"),
         )
         sizes = self.kernel_sizes if len(self.kernel_sizes) == self.num_heads else self.kernel_sizes[0]
         return {

@@ -29,6 +29,13 @@ def test_fc_is_built_for_the_crops():
     assert (arguments["reweighting"], arguments["input_size"]) == ("fc", 96)
 
 
+def test_the_semantic_encoding_loss_reaches_the_network():
+    assert Recipe().network_arguments()["se_loss_weight"] == 0
+    assert Recipe(reweighting="enc", se_loss_weight=0.2).network_arguments()["se_loss_weight"] == 0.2
+    with pytest.raises(ValueError, match="se_loss_weight=0.2 needs heads with reweighting='enc'.*num_heads=0"):
+        Recipe(reweighting="enc", se_loss_weight=0.2, num_heads=0)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -57,6 +64,8 @@ def test_fc_is_built_for_the_crops():
         ("kernel_sizes", (3.0,)),
         ("dilation_rates", (0,)),
         ("backbone", None),
+        ("se_loss_weight", -0.1),
+        ("se_loss_weight", 0.2),
     ],
 )
 def test_values_outside_their_range_are_named(field, value):

@@ -1,0 +1,21 @@
+"""A backbone that costs next to nothing."""
+
+import keras
+import pytest
+
+
+def backbone_of_convolutions(deep=16):
+    keras.utils.set_random_seed(1)
+    image = x = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 255)(x)
+    levels = {}
+    for level, channels, stride in (("P3", 8, 8), ("P4", 8, 2), ("P5", deep, 2)):
+        x = keras.layers.Conv2D(channels, 3, strides=stride, padding="same", activation="relu", name=level.lower())(x)
+        levels[level] = x
+    return keras.Model(image, levels)
+
+
+@pytest.fixture(scope="session")
+def small_backbone():
+    """Three convolutions with the levels P3, P4 and P5; a network dilates a copy of its own."""
+    return backbone_of_convolutions()

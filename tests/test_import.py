@@ -53,6 +53,8 @@ def test_public_names():
             "visualization.overlay",
             "training.train",
             "training.Recipe",
+            "training.with_settings",
+            "experiments.experiment_named",
         ),
     ):
         value = kc

@@ -8,6 +8,7 @@ _ON_FIRST_USE = {
     "Recipe": "keras_cacnet.training.recipes",
     "Run": "keras_cacnet.training.run",
     "train": "keras_cacnet.training.trainer",
+    "with_settings": "keras_cacnet.training.settings",
 }
 
 

@@ -98,6 +98,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for entry in fields(self):
+            if isinstance(value := getattr(self, entry.name), list):
+                object.__setattr__(self, entry.name, tuple(value))
             self._require_type(entry.name)
         for name in ("head_channels", "crop_size", "batch_size", "epochs", "validate_every"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
@@ -166,10 +168,7 @@ class Recipe:
         known = {entry.name for entry in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"a recipe has no {', '.join(unknown)}; its fields are {', '.join(sorted(known))}")
-        settings: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-        }
-        return cls(**settings)
+        return cls(**values)
 
 
 KINDS = {

@@ -24,6 +24,12 @@ def test_json_brings_back_the_same_recipe():
         Recipe.from_json({"crop": 3})
 
 
+def test_lists_become_tuples():
+    recipe = Recipe(kernel_sizes=[3, 5], dilation_rates=[1])
+    assert recipe == Recipe(kernel_sizes=(3, 5), dilation_rates=(1,))
+    assert hash(recipe)
+
+
 def test_fc_is_built_for_the_crops():
     arguments = Recipe(reweighting="fc", crop_size=96).network_arguments()
     assert (arguments["reweighting"], arguments["input_size"]) == ("fc", 96)
@@ -61,6 +67,8 @@ def test_the_semantic_encoding_loss_reaches_the_network():
         ("learning_rate", "0.1"),
         ("kernel_sizes", 3),
         ("kernel_sizes", ()),
+        ("kernel_sizes", []),
+        ("kernel_sizes", ["3"]),
         ("kernel_sizes", (3.0,)),
         ("dilation_rates", (0,)),
         ("backbone", None),

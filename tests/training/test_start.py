@@ -18,7 +18,7 @@ from keras_cacnet.training.start import network_of, trained_on
 from keras_cacnet.training.trainer import train
 
 TINY = "backbone=resnet14_narrow head_channels=8 crop_size=32 batch_size=2 epochs=1".split()
-RECIPE = Recipe(backbone="resnet14_narrow", head_channels=8, crop_size=32, batch_size=2)
+RECIPE = Recipe(backbone="resnet14_narrow", head_channels=8, crop_size=32, batch_size=2, epochs=1)
 COAST = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 
 import numpy as np
@@ -53,6 +54,7 @@ def test_a_split_without_masks_goes_into_the_archive(place, capsys):
     assert main(words(place)) == 0
     printed = capsys.readouterr().out
     assert f"written and read back: {place / 'new/results.tgz'}, 2 images (best checkpoint; scale 1.0" in printed
+    assert "warning: voc2012/test: 2 examples; the official split has 1456." in printed
     model = kc.training.run.Run(place / "run").load_model()
     with tarfile.open(place / "new" / "results.tgz") as archive:
         names = archive.getnames()
@@ -72,6 +74,13 @@ def test_the_competition_and_the_split_are_chosen(place, capsys):
     assert "scales 0.5, 1.0 of the image, not mirrored, windows of 32 pixels" in printed
     with tarfile.open(place / "val.tar.gz") as archive:
         assert archive.getnames() == ["results/VOC2012/Segmentation/comp5_val_cls/v1.png"]
+
+
+def test_where_the_test_images_are_looked_for(place, tmp_path, capsys):
+    shutil.copytree(place / "data", tmp_path / "data")
+    (tmp_path / "data" / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "test.txt").unlink()
+    assert main([*words(place, output="a.tgz"), "--data-dir", str(tmp_path / "data")]) == 2
+    assert "data has no test images; expected VOCdevkit/VOC2012/ImageSets/Segmentation/test" in capsys.readouterr().err
 
 
 def test_bad_input_gives_one_line_and_no_archive(place, capsys):

@@ -5,6 +5,12 @@ from pathlib import Path
 
 from keras_cacnet.cli.arguments import AddCommand, add_protocol, add_run, given_protocol
 
+IMAGES = {
+    "voc2012": "VOCdevkit/VOC2012/ImageSets/Segmentation/test.txt, and what it lists in JPEGImages",
+    "ade20k": "release_test/testing/ADE_test_00000001.jpg and so on",
+}
+"""Where the images of the test splits are looked for."""
+
 
 def add(command: AddCommand) -> None:
     """Add the command to the parser."""
@@ -36,13 +42,19 @@ def run(options: argparse.Namespace) -> int:
     trained.require_classes(form.classes, options.data)
     # Before the data set, whose first use reads every file of it.
     model = trained.load_model(options.checkpoint)
-    source = open_dataset(options.data, options.data_dir).source(options.split)
+    dataset = open_dataset(options.data, options.data_dir)
+    if options.split not in dataset.splits:
+        raise ValueError(f"{options.data_dir} has no {options.split} images; expected {IMAGES[options.data]}")
+    source = dataset.source(options.split)
     recipe = trained.config.get("recipe", {})
     others = [f"weights={recipe['weights']}"] if recipe.get("weights") else []
     others += ["SBD's masks (split=trainaug)"] if recipe.get("split") == "trainaug" else []
     if form.data == "voc2012" and options.competition == "comp5" and others:
         print(f"note: comp5 is for networks that saw VOC 2012 alone; {options.run} had {' and '.join(others)}")
     write_submission(model, source, options.output, form, protocol)
+    for finding in dataset.layout(options.split):
+        if finding.level == "warning":
+            print(finding)
     text = (protocol or Protocol()).to_text()
     print(f"written and read back: {options.output}, {len(source)} images ({options.checkpoint} checkpoint; {text})")
     return 0

@@ -1,5 +1,6 @@
 """What the paper's figures are put together from: pictures of equal size in columns, with titles and a legend."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ _MARGIN, _GAP, _ROW_GAP = 16, 12, 20
 _TITLE, _CAPTION, _SMALLEST = 34, 24, 12
 _TEXT, _OUTLINE, _PAPER = (20, 20, 20), (170, 170, 170), (255, 255, 255)
 _STRIPE, _STRIPES = (150, 150, 150), (12, 3)
-_FLAT = 200
+_FLAT, _MOST_DIGITS = 200, 6
 
 
 @dataclass(frozen=True)
@@ -117,14 +118,17 @@ def gray_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def value_range(values: np.ndarray) -> str:
-    """The lowest and the highest value of a map, in words.
+    """The lowest and the highest value of a map, in words, with as many digits as tell them apart.
 
     Example:
-        >>> value_range(np.array([0.0, 2.3456])), value_range(np.ones(3))
-        ('0 to 2.3', '1 everywhere')
+        >>> value_range(np.array([1e-5, 2.3456])), value_range(np.array([1.4991, 1.5012])), value_range(np.ones(3))
+        ('0.00 to 2.35', '1.49910 to 1.50120', '1 everywhere')
     """
     lowest, highest = float(np.min(values)), float(np.max(values))
-    return f"{lowest:.2g} everywhere" if lowest == highest else f"{lowest:.2g} to {highest:.2g}"
+    if lowest == highest:
+        return f"{lowest:.3g} everywhere"
+    digits = min(max(2 - math.floor(math.log10(highest - lowest)), 0), _MOST_DIGITS)
+    return f"{lowest:.{digits}f} to {highest:.{digits}f}"
 
 
 def figure(

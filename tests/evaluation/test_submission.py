@@ -96,6 +96,23 @@ def test_ade_takes_gray_pngs_of_ids_from_1_on(networks, tmp_path):
         assert np.asarray(picture).min() >= 1
 
 
+def test_files_are_as_the_data_sets_own_masks(shared_data):
+    """Encoded anew, masks that the data sets come with are the same: ids, kind of PNG and palette."""
+    voc = sorted((shared_data / "voc2012_sample" / "VOCdevkit" / "VOC2012" / "SegmentationClass").glob("*.png"))[:5]
+    ade = sorted((shared_data / "ade20k" / "ADEChallengeData2016" / "annotations").glob("*/*.png"))
+    for data, files in (("voc2012", voc), ("ade20k", ade)):
+        form = archive_form(data)
+        for path in files:
+            with Image.open(path) as mask:
+                ids = form.classes.to_training(np.asarray(mask), str(path))
+                picture = Image.open(io.BytesIO(form.encode(ids)))
+                assert (picture.mode, picture.size) == (mask.mode, mask.size)
+                assert picture.getpalette() == mask.getpalette()
+                labelled = ids != 255
+                assert labelled.any()
+                np.testing.assert_array_equal(np.asarray(picture)[labelled], np.asarray(mask)[labelled])
+
+
 @pytest.mark.parametrize(("data", "name"), [("voc2012", "a.tar.gz"), ("ade20k", "a.zip")])
 def test_two_runs_write_equal_bytes(networks, tmp_path, data, name):
     for folder in ("one", "two"):

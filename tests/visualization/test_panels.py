@@ -47,8 +47,10 @@ def test_darker_is_larger():
 
 def test_a_map_of_one_value_is_neither_large_nor_small():
     assert np.unique(gray_map(np.full((3, 4), 1.25), (30, 40))).tolist() == [200]
-    assert value_range(np.full((3, 4), 1.25)) == "1.2 everywhere"
-    assert value_range(np.array([[-0.5, 17.0]])) == "-0.5 to 17"
+    assert value_range(np.full((3, 4), 1.25)) == "1.25 everywhere"
+    assert value_range(np.array([[-0.5, 17.0]])) == "-0.5 to 17.0"
+    assert value_range(np.array([[0.0, 4321.0]])) == "0 to 4321"
+    assert value_range(np.array([[1.5, 1.5 + 2.4e-4]])) == "1.500000 to 1.500240"
 
 
 @pytest.mark.parametrize("size", [(9, 12), (18, 36), (5, 7), (31, 17)])

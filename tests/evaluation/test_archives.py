@@ -19,10 +19,13 @@ def test_members_keep_names_order_and_content(kind, tmp_path):
     if kind == "tar":
         with tarfile.open(path, "r:gz") as archive:
             assert [(m.name, archive.extractfile(m).read()) for m in archive] == MEMBERS
+            assert {(m.mtime, m.mode, m.uid, m.gid, m.uname) for m in archive} == {(315532800, 0o644, 0, 0, "")}
     else:
         with zipfile.ZipFile(path) as archive:
             assert archive.testzip() is None
             assert [(name, archive.read(name)) for name in archive.namelist()] == MEMBERS
+            stamps = {(entry.date_time, entry.external_attr >> 16) for entry in archive.infolist()}
+            assert stamps == {((1980, 1, 1, 0, 0, 0), 0o644)}
     assert list(read_archive(path, kind)) == MEMBERS
 
 

@@ -123,10 +123,10 @@ def _basis(result: Result) -> str:
     reference = result.plan.reference
     if len(result.seeds) == 1:
         return "One seed: how far seeds spread is not known, so no row can be called better or worse than another."
-    text = (
-        "Ours: mean ± sample standard deviation over the seeds. Difference: the mean over seeds of the row less "
-        f"`{reference}` with the same seed ± its standard error."
-    )
+    text = "Ours: mean ± sample standard deviation over the seeds."
+    if result.by_name(reference) is None:
+        return f"{text} `{reference}`, the row to compare with, was not run."
+    text += f" Difference: the mean over seeds of the row less `{reference}` with the same seed ± its standard error."
     apart = {row.row.name: _difference(result, row, "mean_iou") for row in result.rows}
     tested = {name: found for name, found in apart.items() if found is not None and found.error is not None}
     for count in sorted({found.number for found in tested.values()}):

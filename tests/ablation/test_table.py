@@ -132,6 +132,7 @@ def test_failed_missing_and_unchosen_rows(bench, base):
     assert value["rows"][1]["mean_iou"]["mean"] is None
     chosen = ablate(plan(1, base, Protocol(), rows=["CaC + GP"]), bench.runs, [0, 1])
     assert cells(to_markdown(chosen, FACTS))["CaC + GP"][1] == ""  # nothing to compare with
+    assert "`FCN`, the row to compare with, was not run." in to_markdown(chosen, FACTS)
 
 
 def test_the_dry_run_counts_and_writes_nothing(bench, base):

@@ -126,6 +126,8 @@ def test_without_a_protocol_it_is_the_papers(workplace, tmp_path, capsys):
         (["--data-dir", "x", "--data", "/nowhere"], "/nowhere"),
         (["--seeds", "1,1"], "at least one and each once"),
         (["--recipe", "pascal_context_fcn_resnet50"], "num_heads is what the tables vary"),
+        (["--recipe", "voc2012_resnet101_finetune"], "starts from the network of voc2012_resnet101, which no row has"),
+        (["--set", "split=val", "validation_split=none"], "has images of val, which is trained on"),
     ],
 )
 def test_bad_words_give_one_line_and_status_2(workplace, tmp_path, more, told, capsys):

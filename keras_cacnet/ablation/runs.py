@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_cacnet.datasets.source import SegmentationDataset
+from keras_cacnet.datasets.check import shares_images
+from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.scoring import evaluate
 from keras_cacnet.pipeline.batches import evaluation_batches
@@ -90,8 +91,7 @@ class Runs:
             # All that a run writes before its config.json; it would keep `train` from taking the folder.
             (folder / "classes.json").unlink(missing_ok=True)
         model = train(recipe, self.dataset, folder, resume, self.verbose, self.data, self.data_dir)
-        split = scored_split(recipe)
-        source = self.dataset.source(split)
+        split, source = scored_split(recipe), scored_source(recipe, self.dataset)
         report = evaluate(
             model,
             evaluation_batches(source, self.dataset.classes),
@@ -112,6 +112,26 @@ class Runs:
 def scored_split(recipe: Recipe) -> str:
     """The split that the runs of a recipe are scored on: the one for validation, val where it has none."""
     return recipe.validation_split or "val"
+
+
+def scored_source(recipe: Recipe, dataset: SegmentationDataset) -> Source:
+    """The images that the runs of a recipe are scored on.
+
+    Args:
+        recipe: the settings.
+        dataset: the data.
+
+    Raises:
+        ValueError: the data set has no such split, or shares its images with the split that is trained on.
+    """
+    split = scored_split(recipe)
+    source = dataset.source(split)
+    if shares_images(dataset, split, recipe.split):
+        raise ValueError(
+            f"{split} of {dataset.name} has images of {recipe.split}, which is trained on: the scores would be those "
+            "of training images; train on another split (--set split=...)"
+        )
+    return source
 
 
 def _read(path: Path) -> Score:

@@ -47,7 +47,7 @@ def add(command: AddCommand) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from keras_cacnet.ablation import Runs, ablate, dry_run, plan, scored_split, to_json, to_markdown
+    from keras_cacnet.ablation import Runs, ablate, dry_run, plan, scored_source, to_json, to_markdown
     from keras_cacnet.datasets import open_dataset
     from keras_cacnet.evaluation import Protocol
     from keras_cacnet.experiments.published import ENCODING_SCALES
@@ -55,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
 
     experiment = given_experiment(options)
     base = given_settings(options, experiment.recipe if experiment else Recipe())
+    if experiment and experiment.starts_from:
+        raise ValueError(f"{experiment.name} starts from the network of {experiment.starts_from}, which no row has")
     data = options.data or (experiment.data if experiment else None)
     if data is None:
         raise ValueError("--data is missing: a folder, or the name of a data set; --recipe brings its own")
@@ -63,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     protocol = given_protocol(options) or Protocol(ENCODING_SCALES, flip=True, crop_size=base.crop_size)
     laid = plan(options.table, base, protocol, options.rows, options.deep_backbone, options.deep_weights)
     dataset = open_dataset(data, options.data_dir)
-    scored = dataset.source(scored_split(base))
+    scored = scored_source(base, dataset)
     output = Path(options.output)
     runs = Runs(output / "runs", dataset, str(data), options.data_dir, options.verbose)
     if options.dry_run:

@@ -262,3 +262,22 @@ def test_weights_that_cannot_be_had_say_how_to_bring_them(workplace, tmp_path, c
         assert word in error
     # What was claimed for the run is free for the next try.
     assert list(output.iterdir()) == [] if output.exists() else True
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["check", "--data", "nowhere"], "interrupted\n"),
+        (
+            ["train", "--data", "nowhere", "--output", "x"],
+            "interrupted; what was finished is kept: go on with --resume\n",
+        ),
+    ],
+)
+def test_an_interrupt_ends_with_its_own_status(words, told, monkeypatch, capsys):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_cacnet.datasets.open_dataset", interrupted)
+    assert main(words) == 130
+    assert capsys.readouterr().err == f"\n{told}"

@@ -8,6 +8,10 @@ from keras_cacnet.cli import ablate, check, evaluate, export, figure, predict, r
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # as shells report it
+GOES_ON = {
+    "train": "; what was finished is kept: go on with --resume",
+    "ablate": "; what was finished is kept: the same command goes on",
+}
 COMMANDS = (recipes, check, train, evaluate, predict, figure, submit, export, summary, ablate)
 
 
@@ -28,10 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options)
     except KeyboardInterrupt:
-        print(
-            "\ninterrupted; what was finished is kept; train goes on with --resume, ablate by the same command",
-            file=sys.stderr,
-        )
+        command = options.command.__module__.rpartition(".")[2]
+        print(f"\ninterrupted{GOES_ON.get(command, '')}", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         message = str(error)

@@ -46,6 +46,7 @@ def test_public_names():
 
     for path in (
         *("CaCLayer", "CaCNet", "models.backbone", "models.dilate", "losses.SegmentationCrossentropy"),
+        *("models.SegmentationNetwork", "models.heads.PSPHead"),
         *("metrics.MeanIoU", "optimizers.SGD", "export.saved_model", "datasets.open_dataset"),
         *(
             "evaluation.evaluate",

@@ -82,17 +82,8 @@ class ResizeLike(keras.layers.Layer):
         features, image = inputs
         _, height, width, _ = ops.shape(image)
         _, rows, columns, _ = ops.shape(features)
-        enlarged = self._enlarge(features, rows * self.stride, columns * self.stride)
+        enlarged = _bilinear(features, rows * self.stride, columns * self.stride, self.compute_dtype)
         return enlarged[:, :height, :width, :]
-
-    def _enlarge(self, features: Any, height: Any, width: Any) -> Any:
-        if self.compute_dtype == "float64":
-            return _interpolate(_interpolate(features, height, axis=1), width, axis=2)
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            return ops.cast(tf.image.resize(features, (height, width)), self.compute_dtype)
-        return ops.image.resize(features, (height, width), interpolation="bilinear", antialias=False)
 
     def compute_output_shape(self, input_shape: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
         features, image = input_shape
@@ -100,6 +91,44 @@ class ResizeLike(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "stride": self.stride}
+
+
+@keras.saving.register_keras_serializable("keras_cacnet")
+class ResizeTo(keras.layers.Layer):
+    """Resizes a map bilinearly, with half-pixel centres, to the height and width of another one.
+
+    Args:
+        **kwargs: `name`, `dtype`.
+
+    Shapes:
+        - inputs: [map (B, s, s, c), other (B, h, w, anything)]
+        - output: (B, h, w, c), of the dtype of the layer
+
+    Example:
+        >>> import numpy as np
+        >>> grid = np.array([0.0, 4.0], "float32").reshape(1, 2, 1, 1)
+        >>> ResizeTo()([grid, np.zeros((1, 4, 1, 7), "float32")])[0, :, 0, 0].numpy().tolist()
+        [0.0, 1.0, 3.0, 4.0]
+    """
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        features, other = inputs
+        _, height, width, _ = ops.shape(other)
+        return _bilinear(features, height, width, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
+        features, other = input_shape
+        return (features[0], other[1], other[2], features[3])
+
+
+def _bilinear(features: Any, height: Any, width: Any, dtype: str) -> Any:
+    if dtype == "float64":
+        return _interpolate(_interpolate(features, height, axis=1), width, axis=2)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return ops.cast(tf.image.resize(features, (height, width)), dtype)
+    return ops.image.resize(features, (height, width), interpolation="bilinear", antialias=False)
 
 
 def _interpolate(x: Any, size: Any, axis: int) -> Any:

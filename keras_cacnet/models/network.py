@@ -30,8 +30,8 @@ class SegmentationNetwork(keras.Model):
 
     Args:
         num_classes: number of classes, void not counted.
-        head: `"encnet"` or another name of `kc.models.heads.HEADS`, or a head with settings of its own, such as
-            `kc.models.heads.EncHead(channels=256)`.
+        head: `"pspnet"`, `"apcnet"` or another name of `kc.models.heads.HEADS`, or a head with settings of its own,
+            such as `kc.models.heads.PSPHead(channels=256)`.
         backbone: `"resnet18"` to `"resnet152"` or another name that `kc.models.backbone` knows, or a functional
             Keras model with named feature levels "P4" and "P5" that takes images in 0..255.
         weights: weights of a backbone given by name: None, `"imagenet"`, or a local path.

@@ -3,13 +3,15 @@
 import keras
 import pytest
 
+from keras_cacnet.layers.image_normalization import ImageNormalization
 
-def backbone_of_convolutions(deep=16):
+
+def backbone_of_convolutions():
     keras.utils.set_random_seed(1)
     image = x = keras.Input((None, None, 3))
-    x = keras.layers.Rescaling(1 / 255)(x)
+    x = ImageNormalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))(x)
     levels = {}
-    for level, channels, stride in (("P3", 8, 8), ("P4", 8, 2), ("P5", deep, 2)):
+    for level, channels, stride in (("P3", 8, 8), ("P4", 8, 2), ("P5", 16, 2)):
         x = keras.layers.Conv2D(channels, 3, strides=stride, padding="same", activation="relu", name=level.lower())(x)
         levels[level] = x
     return keras.Model(image, levels)

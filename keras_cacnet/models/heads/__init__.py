@@ -1,26 +1,35 @@
-"""The heads that stand on a backbone: CaC-Net's, the FCN's and EncNet's, each as a checked value."""
+"""The heads that stand on a backbone: CaC-Net's, the FCN's, and Table 7's competitors, each as a checked value."""
 
 import difflib
 
+from keras_cacnet.models.heads.apcnet import APCHead
 from keras_cacnet.models.heads.base import HEAD_LAYERS, Head, Settings
 from keras_cacnet.models.heads.cacnet import CaCHead
+from keras_cacnet.models.heads.dmnet import DMHead
 from keras_cacnet.models.heads.encnet import EncHead
 from keras_cacnet.models.heads.fcn import FCNHead
+from keras_cacnet.models.heads.pspnet import PSPHead
 
 HEADS: dict[str, type[Head]] = {
     "cacnet": CaCHead,
     "fcn": FCNHead,
+    "apcnet": APCHead,
+    "dmnet": DMHead,
     "encnet": EncHead,
+    "pspnet": PSPHead,
 }
 """The heads that go by name, with their own default settings."""
 
 __all__ = [
     "HEADS",
     "HEAD_LAYERS",
+    "APCHead",
     "CaCHead",
+    "DMHead",
     "EncHead",
     "FCNHead",
     "Head",
+    "PSPHead",
     "Settings",
     "checked_head",
 ]

@@ -1,0 +1,117 @@
+"""DMNet's head: depthwise kernels of several sizes, taken from means over the image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_cacnet.layers.adaptive_pooling import AdaptiveAveragePooling
+from keras_cacnet.layers.dynamic_depthwise import dynamic_depthwise_conv
+from keras_cacnet.layers.normalization import at_least_float32, batch_normalization
+from keras_cacnet.layers.reweighting import checked_kernel_size
+from keras_cacnet.models.heads.base import (
+    Head,
+    Settings,
+    checked_grid,
+    classifier,
+    conv_norm_relu,
+    convolution,
+    joined,
+)
+
+
+@keras.saving.register_keras_serializable("keras_cacnet")
+class DynamicFiltering(keras.layers.Layer):
+    """Convolves every channel of every sample with a kernel of its own; products are summed in float32 at least.
+
+    Args:
+        **kwargs: `name`, `dtype`.
+
+    Shapes:
+        - inputs: [features (B, h, w, c), kernels (B, s, s, c)]
+        - output: (B, h, w, c)
+
+    Example:
+        >>> import numpy as np
+        >>> x, kernels = np.ones((1, 1, 3, 1), "float32"), np.ones((1, 3, 3, 1), "float32")
+        >>> DynamicFiltering()([x, kernels])[0, 0, :, 0].numpy().tolist()
+        [2.0, 3.0, 2.0]
+
+    Reference:
+        He et al., "Dynamic Multi-scale Filters for Semantic Segmentation", ICCV 2019, Section 3.1.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # XLA compiles the folded convolution for minutes on a CPU, so `fit` must not choose it by itself.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        features, kernels = (ops.cast(x, at_least_float32(self.compute_dtype)) for x in inputs)
+        return ops.cast(dynamic_depthwise_conv(features, kernels), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
+        return tuple(input_shape[0])
+
+
+@keras.saving.register_keras_serializable("keras_cacnet")
+@dataclass(frozen=True)
+class DMHead(Head):
+    """Dynamic convolutional modules, one for each kernel size, beside the features.
+
+    In a module with kernels of s x s, a 1x1 convolution with bias on the means over s x s regions gives a depthwise
+    kernel for every channel; it convolves the features behind a 1x1 convolution, batch norm and ReLU, and batch norm
+    and ReLU follow.
+
+    The defaults are mmsegmentation's. Table 7 of the CaC-Net paper has a leaner head:
+    `DMHead(module_conv=True, fusion_conv=False)`.
+
+    Args:
+        channels: channels of every module, and of the 3x3 convolution.
+        kernel_sizes: sides of the kernels, one for each module; of 1, 3, 5 and 7.
+        module_conv: whether a 1x1 convolution, batch norm and ReLU end every module.
+        fusion_conv: whether a 3x3 convolution, batch norm and ReLU stand between the joined maps and the classifier.
+
+    Raises:
+        ValueError: fewer than 1 channel, no kernel, or one of another size.
+
+    Example:
+        >>> DMHead(channels=8).decoder(16, Settings(num_classes=5)).output["logits"].shape
+        (None, None, None, 5)
+
+    Reference:
+        He et al., "Dynamic Multi-scale Filters for Semantic Segmentation", ICCV 2019, Section 3; Table 7 of the
+        CaC-Net paper.
+    """
+
+    kernel_sizes: tuple[int, ...] = (1, 3, 5, 7)
+    module_conv: bool = False
+    fusion_conv: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sizes = tuple(checked_kernel_size(size) for size in checked_grid(self.kernel_sizes, "kernel_sizes"))
+        object.__setattr__(self, "kernel_sizes", sizes)
+
+    def outputs(self, features: Any, settings: Settings) -> dict[str, Any]:
+        branches = [features]
+        branches += [
+            self._module(features, size, f"context_{index}", settings)
+            for index, size in enumerate(self.kernel_sizes, start=1)
+        ]
+        x = joined(branches, "concatenate", settings.dtype)
+        if self.fusion_conv:
+            x = conv_norm_relu(x, self.channels, 3, "fusion", settings)
+        return {"logits": classifier(x, "classifier", settings)}
+
+    def _module(self, features: Any, size: int, name: str, settings: Settings) -> Any:
+        dtype = settings.dtype
+        means = AdaptiveAveragePooling(size, name=f"{name}_pool", dtype=dtype)(features)
+        kernels = convolution(self.channels, 1, f"{name}_kernels", dtype, use_bias=True)(means)
+        x = conv_norm_relu(features, self.channels, 1, f"{name}_reduction", settings)
+        x = DynamicFiltering(name=f"{name}_filtering", dtype=dtype)([x, kernels])
+        x = batch_normalization(f"{name}_filtered_norm", settings.synchronized, dtype)(x)
+        x = keras.layers.ReLU(name=f"{name}_filtered_relu", dtype=dtype)(x)
+        return conv_norm_relu(x, self.channels, 1, f"{name}_output", settings) if self.module_conv else x

@@ -131,6 +131,8 @@ def test_training_normalises_by_the_batch(name):
     weights = reference_weighting(name, layer, x, batch=True)
     # Sums in float64, in another order; the variance of the encoding's codes is divided by, and below 1e-2.
     assert np.allclose(layer(x, training=True), x * weights, rtol=0, atol=1e-9)
+    # Outside of a call of the layer nothing but the argument tells that this is training.
+    assert np.allclose(x * layer.weighting(x, training=True), x * weights, rtol=0, atol=1e-9)
     moved = {path for path, value in values_of(layer).items() if not np.array_equal(value, before[path])}
     norms = {"fixed": (), "se": (), "enc": ("norm", "code_norm")}.get(name, ("norm",))
     assert moved == {f"{norm}/moving_{statistic}" for norm in norms for statistic in ("mean", "variance")}
@@ -188,6 +190,9 @@ def test_half_precision_accumulates_in_float32(name, policy):
     layer = MAKERS[name](dtype=policy)
     x = tf.cast(features(2, *SIZE, 8), layer.compute_dtype)
     layer.build(x.shape)
+    if name == "se":
+        # Large weights, so that roundings before the sigmoid would show behind it.
+        layer.set_weights([16 * weight for weight in layer.get_weights()])
     wide = MAKERS[name](dtype="float64")
     wide.build(x.shape)
     wide.set_weights([np.asarray(weight, "float64") for weight in layer.get_weights()])

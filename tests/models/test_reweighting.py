@@ -87,14 +87,17 @@ def test_it_trains_under_the_heads_learning_rate_and_is_saved(tmp_path, name):
     own = [path for path in head_weights if path.startswith(f"head_1_{name}/")]
     assert own
     assert all(re.search(HEAD_LAYERS, path) for path in own)
+    for layer in network.decoder.layers:
+        if name == "se" and layer.name.startswith("head_") and layer.name.endswith("_se"):
+            # The ReLUs of a bottleneck of 4 may be off for all these images; from here on they cannot.
+            layer.squeeze.bias.assign(np.full(layer.squeeze.bias.shape, 3.0))
     before = {weight.path: np.array(weight) for weight in network.decoder.trainable_variables}
     x, y = images(4, 32, 40).astype("float32"), np.random.default_rng(0).integers(0, 4, (4, 32, 40))
     network.compile(kc.optimizers.SGD(0.05), kc.losses.SegmentationCrossentropy(), jit_compile=False)
     losses = network.fit(x, y, batch_size=4, epochs=6, verbose=0, shuffle=False).history["loss"]
     assert losses[-1] < losses[0]
-    moved = {weight.path for weight in network.decoder.trainable_variables if np.any(before[weight.path] != weight)}
-    # All ReLUs of one small bottleneck of SE-Net may be off for these images; those of both heads are not.
-    assert {path.replace("head_1", "head_2") for path in moved} == {path.replace("head_1", "head_2") for path in before}
+    for weight in network.decoder.trainable_variables:
+        assert np.any(before[weight.path] != weight), weight.path
     network.save(tmp_path / "network.keras")
     restored = keras.models.load_model(tmp_path / "network.keras")
     assert np.array_equal(restored(x), network(x))

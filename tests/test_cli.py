@@ -168,6 +168,9 @@ def test_training_on_a_bad_mask_says_which(workplace, tmp_path, capsys):
         (["export", "/nowhere", "--output", "x"], "/nowhere"),
         (["summary", "--set", "backbone=resnet51"], "resnet51"),
         (["summary", "--set", "reweighting=senet"], "one of cac, fixed, fc, gap, se, enc, got 'senet'"),
+        (["summary", "--heads", "fcn,pspent"], "no head 'pspent'. Did you mean 'pspnet'?"),
+        (["summary", "--heads", ""], "name at least one head of cacnet"),
+        (["summary", "--set", "reweighting=enc", "se_loss_weight=-1"], "se_loss_weight must be 0 or more, got -1.0"),
         (
             "summary --set backbone=resnet14_narrow reweighting=fc crop_size=64 --size 64x80".split(),
             "64x64 pixels alone, for reweighting='fc' has a weight for every position; got 64x80",
@@ -281,3 +284,20 @@ def test_an_interrupt_ends_with_its_own_status(words, told, monkeypatch, capsys)
     monkeypatch.setattr("keras_cacnet.datasets.open_dataset", interrupted)
     assert main(words) == 130
     assert capsys.readouterr().err == f"\n{told}"
+
+
+def test_summary_compares_heads_by_table_7(capsys):
+    words = "summary --size 64x96 --classes 7 --set backbone=resnet14_narrow head_channels=16 num_heads=1"
+    assert main([*words.split(), "--heads", "dmnet,cacnet"]) == 0
+    table, notes = capsys.readouterr().out.split("\n\n")
+    rows = {line[:16].strip(): line[16:].split() for line in table.splitlines()[1:]}
+    assert list(rows) == ["backbone", "dmnet", "dmnet, lean", "cacnet"]
+    assert rows["backbone"][-2:] == ["56M,", "225G"]
+    assert rows["dmnet, lean"][-2:] == ["+9M,", "+20G"]
+    # One head: 3x3 and key 16->16, query to 9, its own and D's norm; pooled branch; 3x3 reduction of 1024; classifier.
+    modules = 10 * 256 + 9 * 16 + 4 * 16 + 256 + 32
+    full = modules + 9 * 1024 * 16 + 32 + 32 * 7 + 7
+    assert rows["cacnet"][0] == f"{full / 1e6:.2f}M"
+    assert rows["cacnet"][2] == f"{modules / 1e6:.2f}M"
+    assert rows["cacnet"][4] == f"{(modules + 16 * 7) / 1e6:.2f}M"
+    assert "but for\nDMNet's 20G" in notes

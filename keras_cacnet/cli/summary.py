@@ -21,18 +21,24 @@ def add(command: AddCommand) -> None:
     parser.add_argument(
         "--size", type=size, default=argparse.SUPPRESS, help="image size: 512 or 360x480 (default: the recipe's crops)"
     )
+    parser.add_argument(
+        "--heads", help="compare heads instead (Table 7): all, or of cacnet,fcn,apcnet,dmnet,encnet,pspnet"
+    )
     add_recipe(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.models.cacnet import CaCNet
+    from keras_cacnet.models.comparison import checked_heads, comparison_table
     from keras_cacnet.models.costs import cost_table
 
+    names = None if options.heads is None else checked_heads(options.heads.split(","))
     experiment = given_experiment(options)
     recipe = given_settings(options, experiment.recipe if experiment else Recipe())
     # Costs are the same whatever the weights, which may have to be downloaded.
     network = replace(recipe, weights=None).network_arguments()
     classes = getattr(options, "classes", experiment.num_classes if experiment else CLASSES)
     height, width = getattr(options, "size", (recipe.crop_size, recipe.crop_size))
-    print(cost_table(CaCNet(classes, **network), height, width))
+    model = CaCNet(classes, **network)
+    print(cost_table(model, height, width) if names is None else comparison_table(model, names, height, width))
     return 0

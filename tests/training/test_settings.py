@@ -19,6 +19,7 @@ OTHER = {
     "kernel_sizes": ("5", (5,)),
     "dilation_rates": ("1,2,3,4", (1, 2, 3, 4)),
     "reweighting": ("se", "se"),
+    "se_loss_weight": ("0.2", 0.2),
     "global_pooling": ("false", False),
     "auxiliary_weight": ("0", 0.0),
     "dropout": ("0.5", 0.5),
@@ -41,12 +42,13 @@ OTHER = {
 @pytest.mark.parametrize("name", [entry.name for entry in fields(Recipe)])
 def test_every_setting_is_read_as_its_type_and_written_as_it_is_read(name):
     text, value = OTHER[name]
-    changed = with_settings(Recipe(), [f"{name}={text}"])
+    before = Recipe(reweighting="enc") if name == "se_loss_weight" else Recipe()
+    changed = with_settings(before, [f"{name}={text}"])
     assert getattr(changed, name) == value
     assert type(getattr(changed, name)) is type(value)
-    assert changed != Recipe()
-    assert with_settings(changed, [f"{name}={shown(getattr(Recipe(), name))}"]) == Recipe()
-    assert with_settings(Recipe(), [f"{name}={shown(value)}"]) == changed
+    assert changed != before
+    assert with_settings(changed, [f"{name}={shown(getattr(before, name))}"]) == before
+    assert with_settings(before, [f"{name}={shown(value)}"]) == changed
     assert origin(name).whose in ("paper", "ours")
 
 

@@ -2,12 +2,16 @@
 
 python benchmarks/evaluation_memory.py [--size 3000x4000] [--classes 150] [--scales 0.5,0.75,1.0,1.25,1.5,1.75]
 
-The network's own memory comes on top: it is that of one window and its mirror image.
+Method: one process scores one image of noise; the peak is the largest resident size that the system saw of it, with
+Python and TensorFlow. The network's own memory comes on top: it is that of one window and its mirror image. Written as
+JSON; the time is that of this machine, and of nothing else.
 """
 
 import argparse
+import json
 import resource
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -21,6 +25,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=150)
     parser.add_argument("--scales", default="0.5,0.75,1.0,1.25,1.5,1.75")
     parser.add_argument("--crop-size", type=int, default=512)
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results") / "evaluation_memory.json")
     options = parser.parse_args()
     height, width = map(int, options.size.split("x"))
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype("uint8")
@@ -33,8 +38,15 @@ def main() -> None:
     ids = fused_ids(model, image, protocol)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{ids.shape[0]}x{ids.shape[1]}, {options.classes} classes, {protocol.to_text()}")
-    print(f"peak {peak:.2f} GiB, {seconds:.0f} s")
+    result = {
+        "image": list(ids.shape),
+        "classes": options.classes,
+        "protocol": protocol.to_json(),
+        "peak_gib": round(peak, 2),
+        "seconds": round(seconds),
+    }
+    options.output.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

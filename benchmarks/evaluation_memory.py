@@ -1,10 +1,11 @@
 """Peak memory and time of scoring one large photograph under the full protocol, with a network of one convolution.
 
 python benchmarks/evaluation_memory.py [--size 3000x4000] [--classes 150] [--scales 0.5,0.75,1.0,1.25,1.5,1.75]
+python benchmarks/evaluation_memory.py --backbone resnet101 --size 512x512 --scales 1.0 --output network.json
 
 Method: one process scores one image of noise; the peak is the largest resident size that the system saw of it, with
-Python and TensorFlow. The network's own memory comes on top: it is that of one window and its mirror image. Written as
-JSON; the time is that of this machine, and of nothing else.
+Python and TensorFlow. The network's own memory comes on top: it is that of one window and its mirror image, which the
+second line measures for CaC-Net. Written as JSON; the time is that of this machine, and of nothing else.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+import keras_cacnet as kc
 from keras_cacnet.evaluation import Protocol, fused_ids
 
 
@@ -25,13 +27,17 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=150)
     parser.add_argument("--scales", default="0.5,0.75,1.0,1.25,1.5,1.75")
     parser.add_argument("--crop-size", type=int, default=512)
+    parser.add_argument("--backbone", help="of a CaC-Net instead of the one convolution")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results") / "evaluation_memory.json")
     options = parser.parse_args()
     height, width = map(int, options.size.split("x"))
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype("uint8")
-    model = keras.Sequential(
-        [keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 64), keras.layers.Conv2D(options.classes, 1)]
-    )
+    if options.backbone:
+        model = kc.CaCNet(options.classes, backbone=options.backbone)
+    else:
+        model = keras.Sequential(
+            [keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 64), keras.layers.Conv2D(options.classes, 1)]
+        )
     scales = tuple(map(float, options.scales.split(",")))
     protocol = Protocol(scales, flip=True, crop_size=options.crop_size)
     start = time.perf_counter()
@@ -40,6 +46,7 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     result = {
         "image": list(ids.shape),
+        "network": options.backbone or "one convolution",
         "classes": options.classes,
         "protocol": protocol.to_json(),
         "peak_gib": round(peak, 2),

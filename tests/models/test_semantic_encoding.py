@@ -112,7 +112,7 @@ def test_it_acts_in_training_alone_at_its_weight(network_of, kind, weight, auxil
 
 def test_every_weight_trains_and_nothing_of_it_leaves_fit(network_of, tmp_path):
     network = network_of(se_loss_weight=0.2, synchronized=True)
-    network.compile(kc.optimizers.SGD(0.05), kc.losses.SegmentationCrossentropy(), jit_compile=False)
+    network.compile(kc.optimizers.SGD(0.05, weight_decay=0.0), kc.losses.SegmentationCrossentropy(), jit_compile=False)
     before = {weight.path: np.array(weight) for weight in network.presence.trainable_variables}
     assert set(before) == {"presence/kernel", "presence/bias"}
     network.fit(images(), masks(), batch_size=4, epochs=2, verbose=0)

@@ -10,15 +10,14 @@ import keras
 from keras_cacnet.models.heads import HEAD_LAYERS, Head, Settings
 from keras_cacnet.models.heads.base import presence_classifier
 from keras_cacnet.models.reweighting import positions, require_image_size
+from keras_cacnet.paper import TABLES
 
 PARTS = ("backbone", "reduction", "heads", "pooling", "fusion", "classifier", "presence", "auxiliary")
 # Table 7 counts ResNet's 1000-way classifier, which no segmentation network has, as part of the backbone.
 IMAGENET_CLASSES = 1000
+_ROWS = {"backbone": "Backbone", "cacnet": "Ours", "apcnet, lean": "APCNet", "dmnet, lean": "DMNet"}
 TABLE_7 = {
-    "backbone": "56M, 225G",
-    "cacnet": "+5M, +21G",
-    "apcnet, lean": "+10M, +22G",
-    "dmnet, lean": "+9M, +20G",
+    name: ", ".join(str(TABLES[7].cell(row, column)) for column in TABLES[7].columns) for name, row in _ROWS.items()
 }
 """As printed, for a dilated ResNet-101, images of 512x512 and PASCAL Context."""
 

@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+# Files of tests run in that many processes at once; each takes 2 to 3 GB.
+WORKERS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export CUDA_VISIBLE_DEVICES ?= -1
 
@@ -11,10 +13,10 @@ quickstart: $(VENV)/installed
 	$(BIN)/python examples/quickstart.py
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 test-slow: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m slow
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -53,7 +53,7 @@ def test_broken_off_and_gone_on_with_and_shared(workplace, capsys, monkeypatch):
 
     monkeypatch.setattr(trainer, "Checkpoints", type("Breaking", (Checkpoints,), {"on_epoch_end": break_second}))
     assert main(words(workplace, output, 1, *chosen, *SETTINGS)) == 130
-    assert "ablate by the same command" in capsys.readouterr().err
+    assert "the same command goes on" in capsys.readouterr().err
     assert "not run yet" in (output / "table_1.md").read_text()
     (fcn,) = (output / "runs").glob("*fcn*")
     kept = (fcn / "last.keras").read_bytes()

@@ -5,24 +5,24 @@ from typing import Any
 import keras
 
 
-def sum_over_replicas(count: Any) -> Any:
-    """Add a number up over all replicas; without a strategy, and outside of TensorFlow, it is the number itself.
+def sum_over_replicas(value: Any) -> Any:
+    """Add tensors up over all replicas; without a strategy, and outside of TensorFlow, they are what they were.
 
     Args:
-        count: a scalar tensor of this replica.
+        value: a tensor of this replica, or a list of them.
 
     Returns:
-        The sum, on every replica.
+        The sum or sums, on every replica.
 
     Example:
         >>> float(sum_over_replicas(keras.ops.convert_to_tensor(3.0)))
         3.0
     """
     if keras.backend.backend() != "tensorflow":
-        return count
+        return value
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
-        return count
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, count)
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)

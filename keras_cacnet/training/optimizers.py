@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_cacnet.layers.replicas import sum_over_replicas
+
 
 @keras.saving.register_keras_serializable("keras_cacnet")
 class SGD(keras.optimizers.SGD):
@@ -21,11 +23,15 @@ class SGD(keras.optimizers.SGD):
         momentum: factor of the buffer.
         weight_decay: factor of the L2 term; acts on every weight, batch-norm ones too.
         multipliers: (regex, factor) pairs; the first regex found in a weight's path gives its factor, 1 else.
+        global_clipnorm: the greatest norm of the gradient of all weights together, before weight decay; a longer one
+            is scaled down to it. Under a `tf.distribute` strategy it is the gradient of the whole batch, where Keras
+            clips each replica's share by itself; the gradients then go over the wire twice.
         name: name of the optimizer.
-        **kwargs: as for `keras.optimizers.Optimizer`.
+        **kwargs: as for `keras.optimizers.Optimizer`, but `nesterov`, `clipnorm` and `clipvalue`.
 
     Raises:
-        ValueError: a regex that is none, a negative factor, or `nesterov=True`.
+        ValueError: a regex that is none, a negative factor, `nesterov=True`, a `global_clipnorm` that is not
+            positive or comes with accumulated gradients, or a clipping that would depend on the replicas.
 
     Example:
         >>> optimizer = SGD(0.1, weight_decay=0.0, multipliers=[("head", 10.0)])
@@ -45,12 +51,29 @@ class SGD(keras.optimizers.SGD):
         momentum: float = 0.9,
         weight_decay: float = 1e-4,
         multipliers: Sequence[tuple[str, float]] = (),
+        global_clipnorm: float | None = None,
         name: str = "sgd",
         **kwargs: Any,
     ) -> None:
         if kwargs.pop("nesterov", False):
             raise ValueError("nesterov=True is not supported: the paper trains with plain momentum")
+        for clipping in ("clipnorm", "clipvalue"):
+            if kwargs.get(clipping) is not None:
+                raise ValueError(
+                    f"{clipping}={kwargs[clipping]} is not supported: Keras clips the share of every replica "
+                    "before they are summed, so the result depends on their number; use global_clipnorm"
+                )
+        if global_clipnorm is not None:
+            if not 0 < global_clipnorm < float("inf"):
+                raise ValueError(f"global_clipnorm must be a positive number or None, got {global_clipnorm!r}")
+            if kwargs.get("gradient_accumulation_steps") is not None:
+                raise ValueError(
+                    f"global_clipnorm={global_clipnorm} clips the gradient of one batch: it does not go with "
+                    f"gradient_accumulation_steps={kwargs['gradient_accumulation_steps']}; leave one of them out"
+                )
         super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **kwargs)
+        # Not the attribute of this name, by which Keras would clip the replicas' shares.
+        self.max_norm = global_clipnorm
         self.l2 = float(weight_decay)
         self.multipliers = tuple((str(pattern), float(factor)) for pattern, factor in multipliers)
         for pattern, factor in self.multipliers:
@@ -73,6 +96,18 @@ class SGD(keras.optimizers.SGD):
         (self.momentums,) = self.add_optimizer_variables(variables, ["momentum"])
         self.factors = [self.factor(variable.path) for variable in variables]
 
+    def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
+        if self.max_norm is not None:
+            grads = self._clipped(list(grads))
+        return super().apply(grads, trainable_variables)
+
+    def _clipped(self, grads: list[Any]) -> list[Any]:
+        """The replica's share of the gradients, scaled by what the norm of their sum over the replicas asks for."""
+        summed = sum_over_replicas([gradient for gradient in grads if gradient is not None])
+        norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in summed))
+        factor = self.max_norm / ops.maximum(norm, self.max_norm)
+        return [gradient if gradient is None else gradient * ops.cast(factor, gradient.dtype) for gradient in grads]
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         index = self._get_variable_index(variable)
         rate = ops.cast(learning_rate, variable.dtype) * self.factors[index]
@@ -83,7 +118,12 @@ class SGD(keras.optimizers.SGD):
         self.assign_sub(variable, rate * updated)
 
     def get_config(self) -> dict[str, Any]:
-        config = {**super().get_config(), "weight_decay": self.l2, "multipliers": self.multipliers}
+        config = {
+            **super().get_config(),
+            "weight_decay": self.l2,
+            "multipliers": self.multipliers,
+            "global_clipnorm": self.max_norm,
+        }
         del config["nesterov"]
         return config
 

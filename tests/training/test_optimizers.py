@@ -56,11 +56,12 @@ def test_poly_is_the_papers():
 
 
 def test_state_survives_serialisation():
-    optimizer = SGD(poly(0.1, 7), weight_decay=3e-4, multipliers=[("^head", 10.0)])
+    optimizer = SGD(poly(0.1, 7), weight_decay=3e-4, multipliers=[("^head", 10.0)], global_clipnorm=2.0)
     restored = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert restored.get_config() == optimizer.get_config()
     assert restored.factor("head_1/kernel") == 10.0
     assert restored.l2 == 3e-4
+    assert restored.max_norm == 2.0
     assert restored.weight_decay is None  # Keras' own decay would act a second time
 
 
@@ -70,6 +71,10 @@ def test_state_survives_serialisation():
         (lambda: SGD(multipliers=[("(", 1.0)]), r"'\(' is not a regular expression"),
         (lambda: SGD(multipliers=[("head", -1.0)]), "-1.0"),
         (lambda: SGD(nesterov=True), "nesterov"),
+        (lambda: SGD(clipnorm=1.0), "clipnorm=1.0 .* depends on their number; use global_clipnorm"),
+        (lambda: SGD(clipvalue=0.5), "clipvalue=0.5"),
+        (lambda: SGD(global_clipnorm=0.0), "positive number or None, got 0.0"),
+        (lambda: SGD(global_clipnorm=1.0, gradient_accumulation_steps=4), "gradient_accumulation_steps=4"),
         (lambda: poly(0.0, 10), "learning_rate > 0"),
         (lambda: poly(float("nan"), 10), "nan"),
         (lambda: poly(0.1, 0), "total_steps >= 1"),
@@ -78,3 +83,21 @@ def test_state_survives_serialisation():
 def test_bad_settings_are_named(make, told):
     with pytest.raises(ValueError, match=told):
         make()
+
+
+def gradients_of(*shapes, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=shape) for shape in shapes]
+
+
+@pytest.mark.parametrize("clipnorm", [0.7, 100.0])
+def test_the_norm_of_all_weights_together_is_clipped(clipnorm):
+    start, gradients = gradients_of((3, 2), (4,)), gradients_of((3, 2), (4,), seed=1)
+    variables = [keras.Variable(value, dtype="float64") for value in start]
+    SGD(0.1, weight_decay=0.01, global_clipnorm=clipnorm).apply([tf.constant(g) for g in gradients], variables)
+    norm = np.sqrt(sum(np.sum(gradient**2) for gradient in gradients))
+    factor = min(1, clipnorm / norm)
+    assert (factor < 1) == (clipnorm < 1)
+    for variable, value, gradient in zip(variables, start, gradients, strict=True):
+        # Clipped before weight decay, as torch.nn.utils.clip_grad_norm_ does. The rate is float32.
+        assert np.allclose(variable, value - 0.1 * (factor * gradient + 0.01 * value), rtol=1e-7, atol=1e-8)

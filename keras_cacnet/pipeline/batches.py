@@ -85,31 +85,45 @@ def training_batches(
 
 
 def evaluation_batches(
-    source: Source, classes: ClassTable, *, num_parallel_calls: int = tf.data.AUTOTUNE
+    source: Source,
+    classes: ClassTable,
+    *,
+    batch_size: int = 1,
+    num_parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
-    """Makes a batch of every example of a source, in order, at its own size.
+    """Makes batches of all examples of a source, in order, at their own size.
+
+    The last batch is filled up with examples whose masks are void all over, so that every batch is whole and
+    `model.evaluate` scores a source of any size on any number of replicas, which share a batch. Metrics are not
+    touched by them; the `loss` that Keras reports is a mean over images and counts them,
+    `keras_cacnet.metrics.Crossentropy` does not.
 
     Args:
         source: The examples.
         classes: The data set's classes.
+        batch_size: Examples per batch; above 1 all images have to be of one size. A multiple of the replicas.
         num_parallel_calls: Examples that are read at the same time.
 
     Returns:
-        Batches of one: image, float32 (1, height, width, 3) in 0..255, and mask, uint8 (1, height, width)
-        with class indices and `VOID`.
+        Batches of images, float32 (batch_size, height, width, 3) in 0..255, and masks, uint8
+        (batch_size, height, width) with class indices and `VOID`.
 
     Raises:
-        ValueError: The source is empty. An example that cannot be read raises from the iteration;
-            `reading_error` has its message.
+        ValueError: An argument is out of range, or the source is empty. An example that cannot be read raises from
+            the iteration; `reading_error` has its message. So do images of several sizes in one batch, as
+            TensorFlow's `InvalidArgumentError`.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size has to be 1 or greater; received {batch_size}.")
+    count = _count(source)
 
     def example_of(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, mask = _read(source, classes, index)
-        return tf.cast(image, "float32"), mask
+        image, mask = _read(source, classes, tf.minimum(index, count - 1))
+        return tf.cast(image, "float32"), tf.where(index < count, mask, tf.constant(VOID, mask.dtype))
 
-    stream = tf.data.Dataset.range(_count(source))
+    stream = tf.data.Dataset.range(count + -count % batch_size)
     stream = stream.map(example_of, num_parallel_calls=num_parallel_calls, deterministic=True)
-    return stream.batch(1, drop_remainder=True).prefetch(2)
+    return stream.batch(batch_size, drop_remainder=True).prefetch(2)
 
 
 def window_batches(

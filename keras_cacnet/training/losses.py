@@ -45,6 +45,19 @@ class SegmentationCrossentropy(keras.losses.Loss):
         self.ignore_class = ignore_class
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        summed, count = self.sums(y_true, y_pred, sample_weight)
+        count = sum_over_replicas(count)
+        return summed / ops.where(count == 0, ops.ones_like(count), count)
+
+    def sums(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, Any]:
+        """The summed loss and the number of pixels that are not void, weighted where there are weights.
+
+        Args:
+            y_true, y_pred, sample_weight: as for the loss itself.
+
+        Returns:
+            Two scalars, of this replica alone.
+        """
         y_pred = ops.convert_to_tensor(y_pred)
         if keras.backend.standardize_dtype(y_pred.dtype) not in ("float32", "float64"):
             y_pred = ops.cast(y_pred, "float32")
@@ -65,8 +78,7 @@ class SegmentationCrossentropy(keras.losses.Loss):
             weights = weights * sample_weight
         pixels = self.call(labels, y_pred)
         summed = ops.sum(ops.where(valid, pixels * weights, 0.0))
-        count = sum_over_replicas(ops.sum(weights))
-        return summed / ops.where(count == 0, ops.ones_like(count), count)
+        return summed, ops.sum(weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         classes = y_pred.shape[-1]

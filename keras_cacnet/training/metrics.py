@@ -1,9 +1,11 @@
-"""Scores that `fit` and `evaluate` report: mean intersection over union and pixel accuracy."""
+"""What `fit` and `evaluate` report: mean intersection over union, pixel accuracy, cross-entropy of a whole set."""
 
 from typing import Any
 
 import keras
 from keras import ops
+
+from keras_cacnet.training.losses import SegmentationCrossentropy
 
 
 class _ConfusionMetric(keras.metrics.Metric):
@@ -128,3 +130,62 @@ class PixelAccuracy(_ConfusionMetric):
     def result(self) -> Any:
         confusion = ops.cast(self.confusion, "float32" if self.dtype != "float64" else "float64")
         return ops.sum(ops.diagonal(confusion)) / ops.maximum(ops.sum(confusion), 1)
+
+
+@keras.saving.register_keras_serializable("keras_cacnet")
+class Crossentropy(keras.metrics.Metric):
+    """Cross-entropy averaged over all pixels of a set that are not void.
+
+    The `loss` that Keras reports is the mean of the batches' means, each weighted by its images: it depends on the
+    batch size and on images that fill up the last batch. This does not, nor on the number of replicas.
+
+    Args:
+        ignore_class: the void id.
+        name: name of the metric.
+        dtype: dtype of the result.
+
+    Shapes:
+        - y_true: (B, H, W), class ids
+        - y_pred: (B, H, W, C), logits
+
+    Raises:
+        ValueError: logits and mask of different sizes, or sample weights.
+
+    Example:
+        >>> import numpy as np
+        >>> metric = Crossentropy()
+        >>> metric.update_state(np.array([[[0, 1, 255]]]), np.zeros((1, 1, 3, 2)))
+        >>> round(float(metric.result()), 4)  # ln 2
+        0.6931
+
+    Reference:
+        Section 4.1 of the CaC-Net paper.
+    """
+
+    def __init__(self, ignore_class: int = 255, name: str = "crossentropy", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.ignore_class = ignore_class
+        self.loss = SegmentationCrossentropy(ignore_class)
+        jax = keras.backend.backend() == "jax"  # without 64 bits by default
+        self.summed = self.add_variable((), "zeros", dtype="float32" if jax else "float64", name="summed")
+        self.pixels = self.add_variable((), "zeros", dtype="int32" if jax else "int64", name="pixels")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch.
+
+        Args:
+            y_true: class ids, (B, H, W).
+            y_pred: logits, (B, H, W, C).
+            sample_weight: refused; pixels are left out by the void id.
+        """
+        if sample_weight is not None:
+            raise ValueError(f"{self.name} takes no sample weights; mark pixels as {self.ignore_class} instead")
+        summed, pixels = self.loss.sums(y_true, y_pred)
+        self.summed.assign_add(ops.cast(summed, self.summed.dtype))
+        self.pixels.assign_add(ops.cast(pixels, self.pixels.dtype))
+
+    def result(self) -> Any:
+        return self.summed / ops.cast(ops.maximum(self.pixels, 1), self.summed.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"ignore_class": self.ignore_class, "name": self.name}

@@ -251,3 +251,24 @@ def test_windows_hold_every_pixel_once():
         window_batches(source, TABLE, 0)
     with pytest.raises(ValueError, match="no examples"):
         window_batches([], TABLE, 8)
+
+
+@pytest.mark.parametrize(("batch_size", "batches"), [(1, 7), (3, 3), (4, 2), (7, 1), (9, 1)])
+def test_evaluation_fills_the_last_batch_up_with_void(batch_size, batches):
+    source = Source()
+    if batch_size > 1:
+        for i in range(len(source)):
+            image, mask = np.full((8, 9, 3), i, "uint8"), np.full((8, 9), i % 3, "uint8")
+            list.__setitem__(source, i, Example(f"e{i}", png(image), png(mask)))
+    stream = evaluation_batches(source, TABLE, batch_size=batch_size)
+    assert int(stream.cardinality()) == batches
+    assert stream.element_spec[0].shape[0] == batch_size
+    plain = [(x, y) for xs, ys in arrays(evaluation_batches(source, TABLE)) for x, y in zip(xs, ys, strict=True)]
+    filled = [(x, y) for xs, ys in arrays(stream) for x, y in zip(xs, ys, strict=True)]
+    assert_equal_streams(filled[: len(plain)], plain)
+    assert all(np.all(mask == VOID) for _, mask in filled[len(plain) :])
+
+
+def test_evaluation_refuses_no_batch():
+    with pytest.raises(ValueError, match="batch_size has to be 1 or greater; received 0"):
+        evaluation_batches(Source(), TABLE, batch_size=0)

@@ -1,10 +1,11 @@
-"""MeanIoU and PixelAccuracy against counting by hand."""
+"""MeanIoU, PixelAccuracy and Crossentropy against counting by hand."""
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from keras_cacnet.training.metrics import MeanIoU, PixelAccuracy
+from keras_cacnet.training.metrics import Crossentropy, MeanIoU, PixelAccuracy
 
 
 def by_hand(truth, guess, classes):
@@ -51,3 +52,24 @@ def test_bad_input_is_named():
         MeanIoU(0)
     with pytest.raises(ValueError, match="no sample weights"):
         PixelAccuracy(2).update_state(np.zeros((1, 1, 1)), np.zeros((1, 1, 1, 2)), np.ones(1))
+
+
+def test_crossentropy_of_a_set_does_not_depend_on_its_batches():
+    rng = np.random.default_rng(0)
+    logits, masks = rng.normal(size=(7, 4, 5, 3)), rng.integers(0, 3, (7, 4, 5))
+    masks[rng.uniform(size=masks.shape) < rng.uniform(size=(7, 1, 1))] = 255
+    masks[5:] = 255  # as those that fill a last batch up
+    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    valid = masks != 255
+    expected = -np.log(np.take_along_axis(shares, np.where(valid, masks, 0)[..., None], -1)[..., 0][valid]).mean()
+    for parts in ([7], [1] * 7, [3, 4], [5]):
+        metric = Crossentropy(dtype="float64")
+        assert float(metric.result()) == 0
+        start = 0
+        for size in parts:
+            metric.update_state(masks[start : start + size], tf.constant(logits[start : start + size]))
+            start += size
+        # float64 sums in another order.
+        assert float(metric.result()) == pytest.approx(expected, rel=1e-13)
+    with pytest.raises(ValueError, match="takes no sample weights; mark pixels as 255 instead"):
+        metric.update_state(masks, logits, sample_weight=np.ones(7))

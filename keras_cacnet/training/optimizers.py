@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_cacnet.layers.replicas import sum_over_replicas
+from keras_cacnet.training.loss_scaling import LossScaleOptimizer as LossScaleOptimizer
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")

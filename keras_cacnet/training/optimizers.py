@@ -129,6 +129,24 @@ class SGD(keras.optimizers.SGD):
         return config
 
 
+@keras.saving.register_keras_serializable("keras_cacnet")
+class PolyDecay(keras.optimizers.schedules.PolynomialDecay):
+    """Keras' polynomial decay, which stays at its end where XLA rounds step / total_steps above 1.
+
+    A power of the negative rest would be NaN, in the weights too from the last step on.
+
+    Args:
+        initial_learning_rate, decay_steps, end_learning_rate, power, cycle, name: as there.
+
+    Example:
+        >>> float(PolyDecay(1.0, 10, end_learning_rate=0.0)(12))
+        0.0
+    """
+
+    def __call__(self, step: Any) -> Any:
+        return ops.where(ops.cast(step, "float32") < self.decay_steps, super().__call__(step), self.end_learning_rate)
+
+
 def poly(learning_rate: float, total_steps: int, power: float = 0.9) -> Any:
     """The poly policy: learning_rate * (1 - step / total_steps) ** power.
 
@@ -152,4 +170,4 @@ def poly(learning_rate: float, total_steps: int, power: float = 0.9) -> Any:
     """
     if total_steps < 1 or not learning_rate > 0:
         raise ValueError(f"poly needs learning_rate > 0 and total_steps >= 1, got {learning_rate}, {total_steps}")
-    return keras.optimizers.schedules.PolynomialDecay(learning_rate, total_steps, end_learning_rate=0.0, power=power)
+    return PolyDecay(learning_rate, total_steps, end_learning_rate=0.0, power=power)

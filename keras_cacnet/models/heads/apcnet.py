@@ -13,10 +13,9 @@ from keras_cacnet.models.heads.base import (
     Head,
     Settings,
     checked_grid,
-    classifier,
+    classified_context,
     conv_norm_relu,
     convolution,
-    joined,
 )
 
 
@@ -98,15 +97,11 @@ class APCHead(Head):
         object.__setattr__(self, "pool_sizes", checked_grid(self.pool_sizes, "pool_sizes"))
 
     def outputs(self, features: Any, settings: Settings) -> dict[str, Any]:
-        branches = [features]
-        branches += [
+        modules = [
             self._module(features, size, f"context_{index}", settings)
             for index, size in enumerate(self.pool_sizes, start=1)
         ]
-        x = joined(branches, "concatenate", settings.dtype)
-        if self.fusion_conv:
-            x = conv_norm_relu(x, self.channels, 3, "fusion", settings)
-        return {"logits": classifier(x, "classifier", settings)}
+        return {"logits": classified_context(features, modules, self.channels if self.fusion_conv else None, settings)}
 
     def _module(self, features: Any, size: int, name: str, settings: Settings) -> Any:
         dtype = settings.dtype

@@ -129,6 +129,24 @@ def joined(branches: Sequence[Any], name: str, dtype: Any) -> Any:
     return keras.layers.Concatenate(name=name, dtype=dtype)(branches) if len(branches) > 1 else branches[0]
 
 
+def classified_context(features: Any, modules: Sequence[Any], fused: int | None, settings: Settings) -> Any:
+    """Logits from features and what context modules made of them, side by side.
+
+    Args:
+        features: symbolic features.
+        modules: what the modules give, of the features' size.
+        fused: channels of the 3x3 convolution, batch norm and ReLU before the classifier; None leaves them out.
+        settings: what the network tells the head.
+
+    Returns:
+        Symbolic logits, in float32 at least.
+    """
+    x = joined([features, *modules], "concatenate", settings.dtype)
+    if fused is not None:
+        x = conv_norm_relu(x, fused, 3, "fusion", settings)
+    return classifier(x, "classifier", settings)
+
+
 def classifier(x: Any, name: str, settings: Settings) -> Any:
     """Dropout and a 1x1 convolution to the classes, in float32 at least."""
     x = keras.layers.Dropout(settings.dropout, name=f"{name}_dropout", dtype=settings.dtype)(x)

@@ -15,10 +15,9 @@ from keras_cacnet.models.heads.base import (
     Head,
     Settings,
     checked_grid,
-    classifier,
+    classified_context,
     conv_norm_relu,
     convolution,
-    joined,
 )
 
 
@@ -96,15 +95,11 @@ class DMHead(Head):
         object.__setattr__(self, "kernel_sizes", sizes)
 
     def outputs(self, features: Any, settings: Settings) -> dict[str, Any]:
-        branches = [features]
-        branches += [
+        modules = [
             self._module(features, size, f"context_{index}", settings)
             for index, size in enumerate(self.kernel_sizes, start=1)
         ]
-        x = joined(branches, "concatenate", settings.dtype)
-        if self.fusion_conv:
-            x = conv_norm_relu(x, self.channels, 3, "fusion", settings)
-        return {"logits": classifier(x, "classifier", settings)}
+        return {"logits": classified_context(features, modules, self.channels if self.fusion_conv else None, settings)}
 
     def _module(self, features: Any, size: int, name: str, settings: Settings) -> Any:
         dtype = settings.dtype

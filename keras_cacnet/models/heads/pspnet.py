@@ -11,9 +11,8 @@ from keras_cacnet.models.heads.base import (
     Head,
     Settings,
     checked_grid,
-    classifier,
+    classified_context,
     conv_norm_relu,
-    joined,
 )
 
 
@@ -52,10 +51,9 @@ class PSPHead(Head):
 
     def outputs(self, features: Any, settings: Settings) -> dict[str, Any]:
         dtype = settings.dtype
-        branches = [features]
+        grids = []
         for index, size in enumerate(self.pool_sizes, start=1):
             x = AdaptiveAveragePooling(size, name=f"context_{index}_pool", dtype=dtype)(features)
             x = conv_norm_relu(x, self.channels, 1, f"context_{index}", settings)
-            branches.append(ResizeTo(name=f"context_{index}_resize", dtype=dtype)([x, features]))
-        x = conv_norm_relu(joined(branches, "concatenate", dtype), self.channels, 3, "fusion", settings)
-        return {"logits": classifier(x, "classifier", settings)}
+            grids.append(ResizeTo(name=f"context_{index}_resize", dtype=dtype)([x, features]))
+        return {"logits": classified_context(features, grids, self.channels, settings)}

@@ -17,26 +17,10 @@ TRAIN = (
 ).split()
 
 
-def folder(root):
-    rng = np.random.default_rng(0)
-    root.mkdir(parents=True)
-    (root / "classes.txt").write_text("0 sky 90 160 220\n1 sea 20 60 140\n2 Void 0 0 0\n")
-    for split, count in (("train", 4), ("val", 2)):
-        for kind in ("images", "labels"):
-            (root / kind / split).mkdir(parents=True)
-        for index in range(count):
-            mask = np.zeros((40, 44), "uint8")
-            mask[20:] = 1
-            image = np.where(mask[..., None] == 1, (20, 60, 140), (90, 160, 220)) + rng.integers(0, 9, (40, 44, 3))
-            Image.fromarray(image.astype("uint8")).save(root / "images" / split / f"{index}.png")
-            Image.fromarray(mask).save(root / "labels" / split / f"{index}.png")
-    return root
-
-
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory):
+def workplace(tmp_path_factory, write_coast):
     root = tmp_path_factory.mktemp("cli")
-    data = folder(root / "coast")
+    data = write_coast(root / "coast")
     assert main(["train", "--data", str(data), "--output", str(root / "run"), *TRAIN]) == 0
     return root
 

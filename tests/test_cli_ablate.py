@@ -3,9 +3,7 @@
 import json
 import re
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from keras_cacnet.cli import main
 from keras_cacnet.training import Run, trainer
@@ -18,20 +16,9 @@ SETTINGS = (
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory):
+def workplace(tmp_path_factory, write_coast):
     root = tmp_path_factory.mktemp("ablate")
-    data = root / "coast"
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 4), ("val", 2)):
-        for kind in ("images", "labels"):
-            (data / kind / split).mkdir(parents=True)
-        for index in range(count):
-            mask = np.zeros((40, 44), "uint8")
-            mask[20:] = 1
-            image = np.where(mask[..., None] == 1, (20, 60, 140), (90, 160, 220)) + rng.integers(0, 9, (40, 44, 3))
-            Image.fromarray(image.astype("uint8")).save(data / "images" / split / f"{index}.png")
-            Image.fromarray(mask).save(data / "labels" / split / f"{index}.png")
-    (data / "classes.txt").write_text("0 sky 90 160 220\n1 sea 20 60 140\n")
+    write_coast(root / "coast")
     return root
 
 

@@ -1,6 +1,7 @@
 """A backbone that costs next to nothing."""
 
 import keras
+import numpy as np
 import pytest
 
 from keras_cacnet.layers.image_normalization import ImageNormalization
@@ -21,3 +22,17 @@ def backbone_of_convolutions():
 def small_backbone():
     """Three convolutions with the levels P3, P4 and P5; a network dilates a copy of its own."""
     return backbone_of_convolutions()
+
+
+@pytest.fixture(scope="session")
+def randomise_statistics():
+    """Batch-norm statistics drawn anew, so that a forward pass shows them."""
+
+    def randomise(model, seed=0):
+        rng = np.random.default_rng(seed)
+        for weight in model.non_trainable_variables:
+            if weight.path.endswith(("moving_mean", "moving_variance")):
+                low = 0.5 if weight.path.endswith("variance") else -0.5
+                weight.assign(rng.uniform(low, low + 1, weight.shape))
+
+    return randomise

@@ -21,20 +21,12 @@ def small(**settings):
     return kc.CaCNet(4, **{**SMALL, **settings})
 
 
-def randomise_statistics(model, seed=0):
-    rng = np.random.default_rng(seed)
-    for weight in model.non_trainable_variables:
-        if weight.path.endswith(("moving_mean", "moving_variance")):
-            low = 0.5 if weight.path.endswith("variance") else -0.5
-            weight.assign(rng.uniform(low, low + 1, weight.shape))
-
-
 def images(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3)).astype("uint8")
 
 
 @pytest.fixture(scope="module")
-def model():
+def model(randomise_statistics):
     network = small()
     randomise_statistics(network)
     return network
@@ -95,7 +87,7 @@ def test_float64_logits_and_their_interpolation():
 
 
 @pytest.mark.parametrize("output_stride", [8, 32])
-def test_logits_do_not_shift_with_the_size(output_stride):
+def test_logits_do_not_shift_with_the_size(output_stride, randomise_statistics):
     """Any image gives what the same image gives when its last row and column go on to a multiple of the stride."""
     network = small(output_stride=output_stride)
     randomise_statistics(network)
@@ -145,7 +137,7 @@ def test_every_setting_reaches_the_graph_and_the_saved_file(tmp_path, settings, 
     assert restored.get_config() == network.get_config()
 
 
-def test_a_saved_model_loads_without_keras_cv_under_jax(tmp_path, model):
+def test_a_saved_model_loads_without_keras_cv_under_jax(tmp_path, randomise_statistics):
     network = small(synchronized=True)
     randomise_statistics(network)
     network.save(tmp_path / "network.keras")

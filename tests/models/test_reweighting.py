@@ -36,20 +36,12 @@ def network_of(name, **settings):
     return kc.CaCNet(4, backbone, **{"head_channels": 64 if name == "se" else 8, "reweighting": name, **settings})
 
 
-def randomise_statistics(model, seed=0):
-    rng = np.random.default_rng(seed)
-    for weight in model.non_trainable_variables:
-        if weight.path.endswith(("moving_mean", "moving_variance")):
-            low = 0.5 if weight.path.endswith("variance") else -0.5
-            weight.assign(rng.uniform(low, low + 1, weight.shape))
-
-
 def images(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3)).astype("uint8")
 
 
 @pytest.fixture(scope="module")
-def networks():
+def networks(randomise_statistics):
     made = {name: network_of(name) for name in ALTERNATIVES}
     for network in made.values():
         randomise_statistics(network)
@@ -158,7 +150,7 @@ print(keras.backend.backend())
 """
 
 
-def test_under_jax_they_load_and_train(tmp_path):
+def test_under_jax_they_load_and_train(tmp_path, randomise_statistics):
     """All of them in a row, saved under TensorFlow with batch norms that are synchronised there."""
     keras.utils.set_random_seed(0)
     settings = {"kernel_size": 3, "dilation_rates": (1, 2), "dtype": "float32"}

@@ -23,6 +23,7 @@ def training_batches(
     start_step: int = 0,
     scale_range: tuple[float, float] = (0.5, 2.0),
     flip: bool = True,
+    shard: tuple[int, int] = (0, 1),
     num_parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
     """Makes the augmented batches of the steps `start_step` to `steps` of a training run.
@@ -42,11 +43,14 @@ def training_batches(
         start_step: Number of the first step.
         scale_range: See `augment`.
         flip: See `augment`.
+        shard: (index, count) where several processes share every batch: the examples of this one alone are read,
+            a run of `batch_size / count` that follows those of the process before.
         num_parallel_calls: Examples that are read at the same time.
 
     Returns:
-        `steps - start_step` batches: images, float32 (batch_size, crop_size, crop_size, 3) in 0..255, and
-        masks, uint8 (batch_size, crop_size, crop_size) with class indices and `VOID`.
+        `steps - start_step` batches of n = batch_size / count examples: images, float32
+        (n, crop_size, crop_size, 3) in 0..255, and masks, uint8 (n, crop_size, crop_size) with class indices and
+        `VOID`.
 
     Raises:
         ValueError: An argument is out of range, or the source is empty. An example that cannot be read raises
@@ -68,20 +72,24 @@ def training_batches(
         raise ValueError(f"start_step has to be no greater than steps, {steps}; received {start_step}.")
     if not 0 < scale_range[0] <= scale_range[1]:
         raise ValueError(f"scale_range has to be two numbers with 0 < smallest <= largest; received {scale_range}.")
-    count = _count(source)
+    _check_shard(shard)
+    if batch_size % shard[1]:
+        raise ValueError(f"batch_size has to be a multiple of the shards, {shard[1]}; received {batch_size}.")
+    count, share = _count(source), batch_size // shard[1]
 
     def index_of(g: tf.Tensor) -> tf.Tensor:
         epoch_seed = tf.stack([tf.constant(seed, "int64"), g // count])
         return tf.random.experimental.index_shuffle(g % count, epoch_seed, max_index=count - 1)
 
-    def example_of(g: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def example_of(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        g = place // share * batch_size + shard[0] * share + place % share
         image, mask = _read(source, classes, index_of(g))
         example_seed = tf.stack([tf.constant(seed, "int64"), g])
         return augment(image, mask, example_seed, crop_size, scale_range, flip)
 
-    stream = tf.data.Dataset.range(start_step * batch_size, steps * batch_size)
+    stream = tf.data.Dataset.range(start_step * share, steps * share)
     stream = stream.map(example_of, num_parallel_calls=num_parallel_calls, deterministic=True)
-    return stream.batch(batch_size, drop_remainder=True).prefetch(2)
+    return stream.batch(share, drop_remainder=True).prefetch(2)
 
 
 def evaluation_batches(
@@ -89,6 +97,8 @@ def evaluation_batches(
     classes: ClassTable,
     *,
     batch_size: int = 1,
+    replicas: int = 1,
+    shard: tuple[int, int] = (0, 1),
     num_parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
     """Makes batches of all examples of a source, in order, at their own size.
@@ -101,7 +111,10 @@ def evaluation_batches(
     Args:
         source: The examples.
         classes: The data set's classes.
-        batch_size: Examples per batch; above 1 all images have to be of one size. A multiple of the replicas.
+        batch_size: Examples per batch; above 1 all images have to be of one size. A multiple of the replicas where
+            they share a batch.
+        replicas: Where each has batches of its own: the number of batches is filled up to a multiple of it.
+        shard: (index, count) where several processes share the batches: of every count this one has one.
         num_parallel_calls: Examples that are read at the same time.
 
     Returns:
@@ -113,21 +126,33 @@ def evaluation_batches(
             the iteration; `reading_error` has its message. So do images of several sizes in one batch, as
             TensorFlow's `InvalidArgumentError`.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size has to be 1 or greater; received {batch_size}.")
+    for name, value in (("batch_size", batch_size), ("replicas", replicas)):
+        if value < 1:
+            raise ValueError(f"{name} has to be 1 or greater; received {value}.")
+    _check_shard(shard)
     count = _count(source)
+    batches = -(-count // batch_size)
 
-    def example_of(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, mask = _read(source, classes, tf.minimum(index, count - 1))
-        return tf.cast(image, "float32"), tf.where(index < count, mask, tf.constant(VOID, mask.dtype))
+    def example_of(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        index = (place // batch_size * shard[1] + shard[0]) * batch_size + place % batch_size
+        image, mask = _read_or_void(source, classes, index, count)
+        return tf.cast(image, "float32"), mask
 
-    stream = tf.data.Dataset.range(count + -count % batch_size)
-    stream = stream.map(example_of, num_parallel_calls=num_parallel_calls, deterministic=True)
+    own = len(range(shard[0], batches + -batches % replicas, shard[1]))
+    stream = tf.data.Dataset.range(own * batch_size).map(
+        example_of, num_parallel_calls=num_parallel_calls, deterministic=True
+    )
     return stream.batch(batch_size, drop_remainder=True).prefetch(2)
 
 
 def window_batches(
-    source: Source, classes: ClassTable, size: int, *, num_parallel_calls: int = tf.data.AUTOTUNE
+    source: Source,
+    classes: ClassTable,
+    size: int,
+    *,
+    replicas: int = 1,
+    shard: tuple[int, int] = (0, 1),
+    num_parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
     """Cuts every example of a source into windows of one size, for a network that takes no other.
 
@@ -138,6 +163,9 @@ def window_batches(
         source: The examples.
         classes: The data set's classes.
         size: Height and width of the windows.
+        replicas: Where each has batches of its own: the number of batches is filled up to a multiple of it, with
+            masks that are void all over.
+        shard: (index, count) where several processes share the batches: of every count this one has one.
         num_parallel_calls: Examples that are read at the same time.
 
     Returns:
@@ -148,15 +176,18 @@ def window_batches(
         ValueError: The source is empty, or the size is below 1. An example that cannot be read raises from the
             iteration; `reading_error` has its message.
     """
-    if size < 1:
-        raise ValueError(f"size has to be 1 or greater; received {size}.")
+    for name, value in (("size", size), ("replicas", replicas)):
+        if value < 1:
+            raise ValueError(f"{name} has to be 1 or greater; received {value}.")
+    _check_shard(shard)
+    count = _count(source)
 
     def windows_of(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, mask = _read(source, classes, index)
+        image, mask = _read_or_void(source, classes, index, count)
         windows = _windows(tf.cast(image, "float32"), size, PADDING)
         return windows, _windows(mask[..., None], size, VOID)[..., 0]
 
-    stream = tf.data.Dataset.range(_count(source))
+    stream = tf.data.Dataset.range(count + -count % replicas).shard(shard[1], shard[0])
     return stream.map(windows_of, num_parallel_calls=num_parallel_calls, deterministic=True).prefetch(2)
 
 
@@ -198,6 +229,11 @@ def _count(source: Source) -> int:
     return len(source)
 
 
+def _check_shard(shard: tuple[int, int]) -> None:
+    if not 0 <= shard[0] < shard[1]:
+        raise ValueError(f"shard has to be (index, count) with 0 <= index < count; received {shard}.")
+
+
 def _windows(pixels: tf.Tensor, size: int, fill: float) -> tf.Tensor:
     """Pixels (height, width, c) as windows (n, size, size, c)."""
     height, width = tf.unstack(tf.shape(pixels)[:2])
@@ -206,6 +242,11 @@ def _windows(pixels: tf.Tensor, size: int, fill: float) -> tf.Tensor:
     channels = pixels.shape[-1]
     rows = tf.reshape(pixels, (-1, size, tf.shape(pixels)[1] // size, size, channels))
     return tf.reshape(tf.transpose(rows, (0, 2, 1, 3, 4)), (-1, size, size, channels))
+
+
+def _read_or_void(source: Source, classes: ClassTable, index: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+    image, mask = _read(source, classes, tf.minimum(index, count - 1))
+    return image, tf.where(index < count, mask, tf.constant(VOID, mask.dtype))
 
 
 def _read(source: Source, classes: ClassTable, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -272,3 +272,41 @@ def test_evaluation_fills_the_last_batch_up_with_void(batch_size, batches):
 def test_evaluation_refuses_no_batch():
     with pytest.raises(ValueError, match="batch_size has to be 1 or greater; received 0"):
         evaluation_batches(Source(), TABLE, batch_size=0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_processes_share_every_batch(count):
+    """Side by side, what each reads is the whole batch, and nobody reads what belongs to another."""
+    whole = arrays(stream(batch_size=6, start_step=2, steps=6))
+    sources = [Source() for _ in range(count)]
+    options = {"batch_size": 6, "start_step": 2, "steps": 6}
+    shares = [arrays(stream(source, **options, shard=(i, count))) for i, source in enumerate(sources)]
+    joined = [tuple(np.concatenate(parts) for parts in zip(*step, strict=True)) for step in zip(*shares, strict=True)]
+    assert_equal_streams(joined, whole)
+    assert all(len(source.read) == 4 * 6 // count for source in sources)
+
+
+@pytest.mark.parametrize("make", [evaluation_batches, lambda *words, **options: window_batches(*words, 24, **options)])
+@pytest.mark.parametrize(("replicas", "count"), [(2, 1), (4, 2), (3, 3), (8, 2)])
+def test_replicas_have_batches_of_their_own(make, replicas, count):
+    """Each example comes once, in the order of the replicas; the rest is void all over."""
+    plain = arrays(make(Source(), TABLE))
+    shards = [arrays(make(Source(), TABLE, replicas=replicas, shard=(i, count))) for i in range(count)]
+    assert {len(shard) for shard in shards} == {-(-7 // replicas) * replicas // count}
+    filled = [batch for turn in zip(*shards, strict=True) for batch in turn]
+    assert_equal_streams(filled[:7], plain)
+    assert all(np.all(masks == VOID) for _, masks in filled[7:])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: stream(batch_size=3, shard=(0, 2)), "batch_size has to be a multiple of the shards, 2; received 3"),
+        (lambda: stream(shard=(2, 2)), r"shard has to be \(index, count\).*received \(2, 2\)"),
+        (lambda: evaluation_batches(Source(), TABLE, replicas=0), "replicas has to be 1 or greater; received 0"),
+        (lambda: window_batches(Source(), TABLE, 8, shard=(-1, 2)), r"received \(-1, 2\)"),
+    ],
+)
+def test_shares_that_there_are_not(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

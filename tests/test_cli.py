@@ -257,7 +257,7 @@ def test_weights_that_cannot_be_had_say_how_to_bring_them(workplace, tmp_path, c
         (["check", "--data", "nowhere"], "interrupted\n"),
         (
             ["train", "--data", "nowhere", "--output", "x"],
-            "interrupted; what was finished is kept: go on with --resume\n",
+            "interrupted; what was saved is kept: go on with --resume\n",
         ),
     ],
 )

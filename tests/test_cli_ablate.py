@@ -2,11 +2,12 @@
 
 import json
 import re
+import signal
 
 import pytest
 
 from keras_cacnet.cli import main
-from keras_cacnet.training import Run, trainer
+from keras_cacnet.training import Run
 from keras_cacnet.training.checkpoints import Checkpoints
 
 SETTINGS = (
@@ -27,18 +28,18 @@ def words(workplace, output, table, *more):
 
 
 def test_broken_off_and_gone_on_with_and_shared(workplace, capsys, monkeypatch):
-    """Two rows of Table 1, killed in the second epoch of the second; then Table 3, which has one of them too."""
+    """Two rows of Table 1, stopped in the second epoch of the second; then Table 3, which has one of them too."""
     output = workplace / "tables"
     chosen = ["--rows", "FCN", "CaC + GP", "--seeds", "1"]
     saved = []
 
-    def break_second(self, epoch, logs=None):
-        saved.append(self.folder.name)
-        if "cac2" in self.folder.name and epoch == 1:
-            raise KeyboardInterrupt
-        Checkpoints.on_epoch_end(self, epoch, logs)
+    def break_second(self, loop, logs):
+        if "cac2" in self.folder.name and loop.epochs_done == 1:
+            signal.raise_signal(signal.SIGTERM)
+        after_epoch(self, loop, logs)
 
-    monkeypatch.setattr(trainer, "Checkpoints", type("Breaking", (Checkpoints,), {"on_epoch_end": break_second}))
+    after_epoch = Checkpoints.after_epoch
+    monkeypatch.setattr(Checkpoints, "after_epoch", break_second)
     assert main(words(workplace, output, 1, *chosen, *SETTINGS)) == 130
     assert "the same command goes on" in capsys.readouterr().err
     assert "not run yet" in (output / "table_1.md").read_text()
@@ -46,15 +47,14 @@ def test_broken_off_and_gone_on_with_and_shared(workplace, capsys, monkeypatch):
     kept = (fcn / "last.keras").read_bytes()
     monkeypatch.undo()
 
-    def note(self, epoch, logs=None):
-        saved.append((self.folder.name, epoch))
-        Checkpoints.on_epoch_end(self, epoch, logs)
+    def note(self, loop, logs):
+        saved.append((self.folder.name, loop.epochs_done))
+        after_epoch(self, loop, logs)
 
-    saved.clear()
-    monkeypatch.setattr(trainer, "Checkpoints", type("Noting", (Checkpoints,), {"on_epoch_end": note}))
+    monkeypatch.setattr(Checkpoints, "after_epoch", note)
     assert main(words(workplace, output, 1, *chosen, *SETTINGS)) == 0
     (full,) = (output / "runs").glob("*cac2*")
-    assert saved == [(full.name, 1)]  # the first epoch of the second row and the first row were there
+    assert saved == [(full.name, 2)]  # the first epoch of the second row and the first row were there
     assert (fcn / "last.keras").read_bytes() == kept
     table = json.loads((output / "table_1.json").read_text())
     first, last = table["rows"]

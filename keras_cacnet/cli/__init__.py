@@ -5,11 +5,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 from keras_cacnet.cli import ablate, check, evaluate, export, figure, predict, recipes, submit, summary, train
+from keras_cacnet.training.signals import Stopped
 
+STOPPED = 0  # by a signal, with everything saved
 BAD_INPUT = 2
 INTERRUPTED = 130  # as shells report it
 GOES_ON = {
-    "train": "; what was finished is kept: go on with --resume",
+    "train": "; what was saved is kept: go on with --resume",
     "ablate": "; what was finished is kept: the same command goes on",
 }
 COMMANDS = (recipes, check, train, evaluate, predict, figure, submit, export, summary, ablate)
@@ -22,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words of the command line; `sys.argv` by default.
 
     Returns:
-        The exit status: 0, 1 where the command ran and found something wrong, 2 for bad input, 130 after Ctrl-C.
+        The exit status: 0, 1 where the command ran and found something wrong, 2 for bad input, 130 after Ctrl-C;
+        but 0 where SIGTERM or SIGINT stopped a training run, which is saved then.
 
     Example:
         >>> main(["train", "--data", "nowhere", "--output", "run"])
@@ -31,10 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         command = options.command.__module__.rpartition(".")[2]
-        print(f"\ninterrupted{GOES_ON.get(command, '')}", file=sys.stderr)
-        return INTERRUPTED
+        print(f"\n{str(interrupt) or 'interrupted'}{GOES_ON.get(command, '')}", file=sys.stderr)
+        return STOPPED if command == "train" and isinstance(interrupt, Stopped) else INTERRUPTED
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         message = str(error)
     except Exception as error:

@@ -32,7 +32,23 @@ def add(command: AddCommand) -> None:
     parser.add_argument(
         "--start-from", metavar="RUN", help="start from the best network of another run, to fine-tune it"
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the last finished epoch of --output")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint of --output; begin where there is none"
+    )
+    parser.add_argument(
+        "--save-every",
+        type=int,
+        metavar="STEPS",
+        help="checkpoints within an epoch too; SIGTERM and SIGINT save anyway",
+    )
+    parser.add_argument(
+        "--devices", help="all GPUs, the first N of them, or cpu:N to try it out (default: 1, of a cluster all)"
+    )
+    parser.add_argument(
+        "--cluster",
+        choices=("tf_config", "slurm"),
+        help="share the run with the processes that TF_CONFIG or Slurm names",
+    )
     parser.add_argument(
         "--verbose", type=verbosity, default="auto", help="progress: auto, 0, 1 (bar) or 2 (a line an epoch)"
     )
@@ -41,9 +57,12 @@ def add(command: AddCommand) -> None:
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
     from keras_cacnet.experiments import experiment_named
-    from keras_cacnet.training.run import Run
+    from keras_cacnet.training.devices import strategy_for
+    from keras_cacnet.training.run import Run, begun
     from keras_cacnet.training.trainer import train
 
+    # Before anything else runs on TensorFlow, which a cluster asks for.
+    strategy = strategy_for(options.devices or ("all" if options.cluster else "1"), options.cluster)
     experiment = given_experiment(options)
     output = options.output or (experiment.run if experiment else None)
     if output is None:
@@ -51,7 +70,8 @@ def run(options: argparse.Namespace) -> int:
     recipe = experiment.recipe if experiment else Recipe()
     name = experiment.name if experiment else None
     data, data_dir = options.data or (experiment.data if experiment else None), options.data_dir
-    if options.resume:
+    goes_on = options.resume and (begun(output) or data is None)
+    if goes_on:
         trained = Run(output)
         recipe = recipe if experiment else trained.recipe
         data, data_dir = options.data or trained.config["data"], data_dir or trained.config["data_dir"]
@@ -60,15 +80,29 @@ def run(options: argparse.Namespace) -> int:
     if data is None:
         raise ValueError("--data is missing: a folder, or the name of a data set; --recipe brings its own")
     recipe = given_settings(options, recipe)
-    if experiment and experiment.starts_from and not options.resume and not options.start_from:
+    if experiment and experiment.starts_from and not goes_on and not options.start_from:
         raise ValueError(
             f"{experiment.name} starts from a run of {experiment.starts_from}: "
             f"give it, such as --start-from runs/{experiment.starts_from}"
         )
     dataset = open_dataset(data, data_dir)
-    for note in _notes(recipe, dataset, experiment, bool(options.start_from) or options.resume):
+    for note in _notes(recipe, dataset, experiment, bool(options.start_from) or goes_on):
         print(f"note: {note}")
-    train(recipe, dataset, output, options.resume, options.verbose, str(data), data_dir, name, options.start_from)
+    if options.resume and not goes_on:
+        print(f"note: there is no run in {output} yet, it begins")
+    train(
+        recipe,
+        dataset,
+        output,
+        options.resume,
+        options.verbose,
+        str(data),
+        data_dir,
+        name,
+        options.start_from,
+        strategy,
+        options.save_every,
+    )
     print(f"run: {output}")
     scored = recipe.validation_split if recipe.validation_split in dataset.splits else None
     print(f"next: {_next_command(recipe, experiment, output, str(data), data_dir, scored)}")

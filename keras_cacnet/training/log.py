@@ -1,47 +1,48 @@
-"""The CSV log of a run that goes on after a break."""
+"""The log of a run, a row an epoch, which a kill leaves whole and a resumed run continues."""
 
 import csv
-import math
 from pathlib import Path
+from typing import Any
+
+import keras
 
 from keras_cacnet.training.files import write_atomically
 
 
-def best_score(log: Path, before_epoch: int, monitor: str = "val_mean_iou") -> float:
-    """The largest score of the epochs before one; -inf where none was scored.
+class Log(keras.callbacks.Callback):
+    """Writes the results of every epoch to a CSV file, in the format of `keras.callbacks.CSVLogger`.
+
+    The file is replaced as a whole, so that a kill leaves no half row. Rows of epochs that are done again, since their
+    checkpoint was not written before the kill, are dropped. An epoch without validation has NA there.
+
+    Args:
+        path: the file.
 
     Example:
         >>> import tempfile
-        >>> log = Path(tempfile.mkdtemp()) / "log.csv"
-        >>> _ = log.write_text("epoch,val_mean_iou\\n0,0.25\\n1,NA\\n2,0.75\\n")
-        >>> best_score(log, before_epoch=2)
-        0.25
+        >>> log = Log(Path(tempfile.mkdtemp()) / "log.csv")
+        >>> log.on_epoch_end(0, {"loss": 1.5})
+        >>> log.on_epoch_end(1, {"loss": 1.25, "val_loss": 1.5})
+        >>> log.path.read_text().split()
+        ['epoch,loss,val_loss', '0,1.5,NA', '1,1.25,1.5']
     """
-    scores = [
-        float(row[monitor]) for row in _rows(log) if int(row["epoch"]) < before_epoch and _is_number(row.get(monitor))
-    ]
-    return max(scores, default=-math.inf)
 
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
 
-def keep_rows(log: Path, before_epoch: int) -> None:
-    """Drop what a killed run logged of epochs whose checkpoint it did not live to write.
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        rows: list[dict[str, Any]] = [row for row in _rows(self.path) if int(row["epoch"]) < epoch]
+        rows.append({"epoch": epoch, **(logs or {})})
+        names = sorted({name for row in rows for name in row} - {"epoch"}, key=lambda name: ("val_" in name, name))
 
-    Args:
-        log: the log; it need not be there.
-        before_epoch: the first epoch whose row goes.
-    """
-    rows = _rows(log)
-    kept = [row for row in rows if int(row["epoch"]) < before_epoch]
-    if len(kept) == len(rows):
-        return
+        def write(path: Path) -> None:
+            with path.open("w", newline="") as file:
+                writer = csv.DictWriter(file, fieldnames=["epoch", *names], restval="NA")
+                writer.writeheader()
+                writer.writerows(rows)
 
-    def write(path: Path) -> None:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(kept)
-
-    write_atomically(log, write)
+        write_atomically(self.path, write)
 
 
 def _rows(log: Path) -> list[dict[str, str]]:
@@ -49,10 +50,3 @@ def _rows(log: Path) -> list[dict[str, str]]:
         return []
     with log.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def _is_number(text: str | None) -> bool:
-    try:
-        return text is not None and math.isfinite(float(text))
-    except ValueError:
-        return False

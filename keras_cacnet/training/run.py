@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.training.progress import check_checkpoint
 from keras_cacnet.training.recipes import Recipe
 
 _LISTED = 21
@@ -15,8 +16,8 @@ _LISTED = 21
 class Run:
     """Reads the folder that `keras-cacnet train` writes.
 
-    It holds `config.json` (recipe, data, versions), `classes.json`, `best.keras` and `last.keras` (network,
-    weights and optimizer), `log.csv`, `curve.png` and `tensorboard/`.
+    It holds `config.json` (recipe, data, versions), `classes.json`, `best.keras`, `last.keras` and `previous.keras`
+    (network, weights, optimizer, progress), `log.csv`, `curve.png` and `tensorboard/`.
 
     Args:
         path: the folder.
@@ -29,7 +30,7 @@ class Run:
         self.path = Path(path)
         if not self.path.is_dir():
             raise FileNotFoundError(f"{self.path} is not a folder: give the --output folder of `keras-cacnet train`")
-        if not (self.path / "config.json").is_file():
+        if not begun(self.path):
             raise FileNotFoundError(f"{self.path} has no config.json: give the --output folder of `keras-cacnet train`")
 
     @property
@@ -68,14 +69,14 @@ class Run:
         """The path of a checkpoint.
 
         Args:
-            which: "best" or "last".
+            which: "best", "last", or "previous" for the one before the last.
 
         Raises:
             ValueError: another name.
             FileNotFoundError: no such checkpoint, as before the end of the first epoch.
         """
-        if which not in ("best", "last"):
-            raise ValueError(f"which must be 'best' or 'last', got {which!r}")
+        if which not in ("best", "last", "previous"):
+            raise ValueError(f"which must be 'best', 'last' or 'previous', got {which!r}")
         path = self.path / f"{which}.keras"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not there: the run has not finished its first epoch")
@@ -85,17 +86,23 @@ class Run:
         """Load the network of a checkpoint.
 
         Args:
-            which: "best" or "last".
+            which: "best", "last" or "previous".
             compile: restore loss, metrics and optimizer too.
 
         Raises:
             ValueError: the file is damaged; the message names it.
         """
         path = self.checkpoint(which)
+        check_checkpoint(path)
         try:
             return keras.models.load_model(path, compile=compile)
         except Exception as error:
             raise ValueError(f"{path} cannot be loaded, it may be damaged: {error}") from error
+
+
+def begun(folder: str | Path) -> bool:
+    """Whether a folder holds a run, be it before its first checkpoint."""
+    return (Path(folder) / "config.json").is_file()
 
 
 def _shown(names: tuple[str, ...]) -> str:

@@ -1,5 +1,6 @@
 """Files that are whole or not there, and weights that are finite or not written."""
 
+import math
 import os
 
 import keras
@@ -8,18 +9,23 @@ import pytest
 
 from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss, NonFiniteTraining
 from keras_cacnet.training.files import write_atomically, write_json
+from keras_cacnet.training.loop import Loop
+from keras_cacnet.training.progress import Progress, check_checkpoint, read_progress, write_checkpoint
 
 
-def tiny():
+@pytest.fixture
+def loop():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    return model
+    model.compile("sgd", "mse", jit_compile=False)
+    return Loop(model, epochs=9, steps_per_epoch=1)
 
 
-def callback(kind, *arguments, **settings):
-    made = kind(*arguments, **settings)
-    made.set_model(tiny())
-    return made
+def set_bias(loop, value):
+    loop.model.layers[0].bias.assign([value])
+
+
+def bias(path):
+    return float(keras.models.load_model(path).layers[0].bias[0])
 
 
 def test_a_failing_writer_leaves_the_former_file_and_no_rest(tmp_path):
@@ -39,44 +45,43 @@ def test_a_failing_writer_leaves_the_former_file_and_no_rest(tmp_path):
     assert os.listdir(tmp_path) == ["value.json"]
 
 
-def test_best_follows_the_score_and_last_every_epoch(tmp_path):
-    checkpoints = callback(Checkpoints, tmp_path)
-    saved = {}
+def test_best_follows_the_score_and_last_every_epoch(tmp_path, loop):
+    checkpoints = Checkpoints(tmp_path)
     for epoch, score in enumerate([0.3, None, 0.2, 0.5]):
-        checkpoints.model.layers[0].bias.assign([float(epoch)])
-        checkpoints.on_epoch_end(epoch, {} if score is None else {"val_mean_iou": score})
-        for name in ("best", "last"):
-            saved[name] = float(keras.models.load_model(tmp_path / f"{name}.keras").layers[0].bias[0])
-        assert saved["last"] == epoch
-        assert saved["best"] == [0, 0, 0, 3][epoch]
-    assert checkpoints.best == 0.5
-    assert sorted(os.listdir(tmp_path)) == ["best.keras", "last.keras"]
+        set_bias(loop, float(epoch))
+        checkpoints.after_epoch(loop, {} if score is None else {"val_mean_iou": score})
+        assert bias(tmp_path / "last.keras") == epoch
+        assert bias(tmp_path / "best.keras") == [0, 0, 0, 3][epoch]
+        if epoch:
+            assert bias(tmp_path / "previous.keras") == epoch - 1
+    assert checkpoints.best == read_progress(tmp_path / "last.keras")[1] == 0.5
+    assert sorted(os.listdir(tmp_path)) == ["best.keras", "last.keras", "previous.keras"]
 
 
-def test_an_epoch_is_written_once(tmp_path, monkeypatch):
-    checkpoints = callback(Checkpoints, tmp_path)
-    written, save = [], checkpoints.model.save
-    monkeypatch.setattr(checkpoints.model, "save", lambda path: (written.append(path), save(path)))
-    checkpoints.on_epoch_end(0, {"val_mean_iou": 0.3})
+def test_an_epoch_is_written_once(tmp_path, loop, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    written, save = [], loop.model.save
+    monkeypatch.setattr(loop.model, "save", lambda path: (written.append(path), save(path)))
+    checkpoints.after_epoch(loop, {"val_mean_iou": 0.3})
     assert len(written) == 1
     assert (tmp_path / "best.keras").samefile(tmp_path / "last.keras")
-    checkpoints.model.layers[0].bias.assign([7.0])
-    checkpoints.on_epoch_end(1, {"val_mean_iou": 0.2})
-    assert [float(keras.models.load_model(tmp_path / f"{n}.keras").layers[0].bias[0]) for n in ("best", "last")] == [
-        0,
-        7,
-    ]
+    set_bias(loop, 7.0)
+    checkpoints.after_epoch(loop, {"val_mean_iou": 0.2})
+    assert [bias(tmp_path / f"{name}.keras") for name in ("best", "last")] == [0, 7]
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_a_kill_between_best_and_last_leaves_the_epoch_to_be_done_again(tmp_path, monkeypatch, links):
-    checkpoints = callback(Checkpoints, tmp_path)
-    checkpoints.on_epoch_end(0, {"val_mean_iou": 0.3})
+@pytest.mark.parametrize("killed_at", ["best", "previous", "last"])
+def test_a_kill_between_the_files_leaves_a_last_one(tmp_path, loop, monkeypatch, killed_at, links):
+    checkpoints = Checkpoints(tmp_path)
+    for value in (1.0, 2.0):
+        set_bias(loop, value)
+        checkpoints.after_epoch(loop, {"val_mean_iou": value / 10})
     (tmp_path / ".best.part.keras").write_text("what a kill left behind")
     replace = os.replace
 
     def killed(source, target):
-        if target.name == "last.keras":
+        if target.name == f"{killed_at}.keras":
             raise KeyboardInterrupt
         replace(source, target)
 
@@ -86,47 +91,89 @@ def test_a_kill_between_best_and_last_leaves_the_epoch_to_be_done_again(tmp_path
     monkeypatch.setattr(os, "replace", killed)
     if not links:
         monkeypatch.setattr(os, "link", unlinkable)
-    checkpoints.model.layers[0].bias.assign([7.0])
+    set_bias(loop, 3.0)
     with pytest.raises(KeyboardInterrupt):
-        checkpoints.on_epoch_end(1, {"val_mean_iou": 0.4})
-    assert [float(keras.models.load_model(tmp_path / f"{n}.keras").layers[0].bias[0]) for n in ("best", "last")] == [
-        7,
-        0,
-    ]
-    assert sorted(os.listdir(tmp_path)) == ["best.keras", "last.keras"]
-    assert checkpoints.best == 0.3
+        checkpoints.after_epoch(loop, {"val_mean_iou": 0.4})
+    expected = {"best": (2, 1, 2), "previous": (3, 1, 2), "last": (3, 2, 2)}
+    assert tuple(bias(tmp_path / f"{n}.keras") for n in ("best", "previous", "last")) == expected[killed_at]
+    assert sorted(os.listdir(tmp_path)) == ["best.keras", "last.keras", "previous.keras"]
 
 
-def test_without_validation_the_last_is_the_best(tmp_path):
-    checkpoints = callback(Checkpoints, tmp_path)
+def test_without_validation_the_last_is_the_best(tmp_path, loop):
+    checkpoints = Checkpoints(tmp_path)
     for epoch in range(2):
-        checkpoints.model.layers[0].bias.assign([float(epoch)])
-        checkpoints.on_epoch_end(epoch, {"loss": 1.0})
-    assert float(keras.models.load_model(tmp_path / "best.keras").layers[0].bias[0]) == 1
+        set_bias(loop, float(epoch))
+        checkpoints.after_epoch(loop, {"loss": 1.0})
+    assert bias(tmp_path / "best.keras") == 1
 
 
-def test_a_resumed_run_keeps_its_best(tmp_path):
-    checkpoints = callback(Checkpoints, tmp_path, best=0.4)
-    checkpoints.on_epoch_end(0, {"val_mean_iou": 0.3})
+def test_a_resumed_run_keeps_its_best(tmp_path, loop):
+    Checkpoints(tmp_path, best=0.4).after_epoch(loop, {"val_mean_iou": 0.3})
     assert os.listdir(tmp_path) == ["last.keras"]
 
 
-def test_weights_that_are_not_finite_are_never_written(tmp_path):
-    checkpoints = callback(Checkpoints, tmp_path)
-    checkpoints.on_epoch_end(0, {})
+def test_steps_between(tmp_path, loop):
+    checkpoints = Checkpoints(tmp_path, every=3)
+    for loop.step in range(1, 8):
+        checkpoints.after_step(loop)
+        if loop.step >= 3:
+            assert read_progress(tmp_path / "last.keras")[0].step == loop.step // 3 * 3
+    assert sorted(os.listdir(tmp_path)) == ["last.keras", "previous.keras"]
+    with pytest.raises(ValueError, match="save_every must be at least 1 step, got 0"):
+        Checkpoints(tmp_path, every=0)
+
+
+def test_one_process_of_a_run_writes(tmp_path, loop):
+    Checkpoints(tmp_path, chief=False).after_epoch(loop, {"val_mean_iou": 0.3})
+    assert os.listdir(tmp_path) == []
+
+
+def test_progress_comes_back_as_it_was(tmp_path, loop):
+    states = (np.float32(1) / 3, np.array([[2**53 + 1, 0], [1, 2]], "int64"))
+    write_checkpoint(tmp_path / "one.keras", loop.model, Progress(7, 2, states), -math.inf)
+    progress, best = read_progress(tmp_path / "one.keras")
+    assert (progress.step, progress.epochs, best) == (7, 2, -math.inf)
+    for ours, theirs in zip(progress.metrics, states, strict=True):
+        assert ours.dtype == theirs.dtype
+        assert np.array_equal(ours, theirs)
+    loop.model.save(tmp_path / "bare.keras")
+    with pytest.raises(ValueError, match="does not say how far its run had come"):
+        read_progress(tmp_path / "bare.keras")
+
+
+def test_weights_that_are_not_finite_are_never_written(tmp_path, loop):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.after_epoch(loop, {})
     before = (tmp_path / "last.keras").read_bytes()
-    checkpoints.model.layers[0].bias.assign([np.inf])
-    with pytest.raises(
-        NonFiniteTraining, match=r"bias is not finite after epoch 2; the last good checkpoint is .*last"
-    ):
-        checkpoints.on_epoch_end(1, {})
+    set_bias(loop, np.inf)
+    loop.step = 2
+    with pytest.raises(NonFiniteTraining, match=r"bias is not finite after step 2; the last good checkpoint is .*last"):
+        checkpoints.after_epoch(loop, {})
     assert (tmp_path / "last.keras").read_bytes() == before
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_at_its_step(tmp_path, loss):
-    watcher = callback(FiniteLoss, tmp_path)
+    watcher = FiniteLoss(tmp_path, step=15)
     watcher.on_train_batch_end(0, {"loss": 1.0})
-    watcher.model.optimizer.iterations.assign(17)
     with pytest.raises(NonFiniteTraining, match="step 17; there is no checkpoint yet"):
         watcher.on_train_batch_end(1, {"loss": loss})
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, 5000, "half", "flipped", "empty"])
+def test_damage_is_seen(tmp_path, loop, cut):
+    path = tmp_path / "one.keras"
+    write_checkpoint(path, loop.model, Progress(7, 2, (np.zeros(1000),)), 0.5)
+    content = bytearray(path.read_bytes())
+    assert len(content) > 10_000
+    if cut == "flipped":
+        content[len(content) // 2] ^= 1
+    else:
+        kept = {"half": len(content) // 2, "empty": 0}
+        del content[kept[cut] if cut in kept else len(content) - cut :]
+    path.write_bytes(content)
+    if cut == 0:
+        check_checkpoint(path)
+        return
+    with pytest.raises(ValueError, match=r"one\.keras is damaged"):
+        check_checkpoint(path)

@@ -1,4 +1,4 @@
-"""A whole training run: its folder, resuming after a break, and everything that has to stop it."""
+"""A whole training run: its folder, and everything that has to stop it."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from PIL import Image
 from keras_cacnet.datasets import open_dataset
 from keras_cacnet.pipeline.batches import evaluation_batches, reading_error
 from keras_cacnet.training import trainer
-from keras_cacnet.training.checkpoints import Checkpoints, NonFiniteTraining
+from keras_cacnet.training.checkpoints import NonFiniteTraining
 from keras_cacnet.training.recipes import Recipe
 from keras_cacnet.training.run import Run
 
@@ -80,34 +80,11 @@ def test_the_folder_of_a_run(undisturbed, data):
     assert int(run.load_model("last", compile=True).optimizer.iterations) == 6
 
 
-def test_resuming_after_a_break_equals_never_breaking(undisturbed, data, tmp_path, monkeypatch):
-    output = tmp_path / "broken"
-
-    def broken(self, epoch, logs=None):
-        if epoch == 1:
-            raise KeyboardInterrupt
-        Checkpoints.on_epoch_end(self, epoch, logs)
-
-    monkeypatch.setattr(trainer, "Checkpoints", type("Broken", (Checkpoints,), {"on_epoch_end": broken}))
-    with pytest.raises(KeyboardInterrupt):
-        trainer.train(RECIPE, open_dataset(data), output, verbose=0)
-    assert [row["epoch"] for row in rows(output)] == ["0", "1"]
-    monkeypatch.undo()
-    trainer.train(RECIPE, open_dataset(data), output, resume=True, verbose=0)
-    for which in ("last", "best"):
-        for ours, theirs in zip(weights(output, which), weights(undisturbed, which), strict=True):
-            assert np.array_equal(ours, theirs)
-    assert rows(output) == rows(undisturbed)
-    finished = (output / "last.keras").read_bytes()
-    trainer.train(RECIPE, open_dataset(data), output, resume=True, verbose=0)
-    assert (output / "last.keras").read_bytes() == finished
-
-
 def test_another_split_and_no_scores(data, tmp_path):
     recipe = Recipe.from_json({**RECIPE.to_json(), "split": "val", "validation_split": None, "epochs": 1})
     trainer.train(recipe, open_dataset(data), tmp_path / "run", verbose=0)
     assert Run(tmp_path / "run").config["steps_per_epoch"] == 1  # of 2 images, where train has 5
-    assert rows(tmp_path / "run")[0]["val_mean_iou"] == "NA"
+    assert rows(tmp_path / "run")[0].keys() == {"epoch", "loss", "mean_iou", "pixel_accuracy"}
     assert Run(tmp_path / "run").load_model("best")
     for field in ("split", "validation_split"):
         wrong = Recipe.from_json({**recipe.to_json(), field: "trainval"})
@@ -157,28 +134,6 @@ def test_an_unknown_id_stops_the_run_and_names_the_file(tmp_path):
     assert "9" in (reading_error(caught.value) or str(caught.value))
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"seed": 4}, "another recipe: seed 3 -> 4"),
-        ({"epochs": 9}, "another recipe: epochs 3 -> 9"),
-    ],
-)
-def test_resuming_another_recipe_is_refused(undisturbed, data, change, told):
-    recipe = Recipe.from_json({**RECIPE.to_json(), **change})
-    with pytest.raises(ValueError, match=told):
-        trainer.train(recipe, open_dataset(data), undisturbed, resume=True, verbose=0)
-
-
-def test_resuming_other_data_is_refused(undisturbed, tmp_path):
-    more = open_dataset(write_folder(tmp_path / "more", train=9))
-    with pytest.raises(ValueError, match="2 steps an epoch, the data now gives 4"):
-        trainer.train(RECIPE, more, undisturbed, resume=True, verbose=0)
-    (tmp_path / "more" / "classes.txt").write_text("0 hill 90 160 220\n1 lake 20 60 140\n2 Void 0 0 0\n")
-    with pytest.raises(ValueError, match="other classes"):
-        trainer.train(RECIPE, open_dataset(tmp_path / "more"), undisturbed, resume=True, verbose=0)
-
-
 def test_a_folder_that_holds_something_is_not_overwritten(undisturbed, data):
     before = (undisturbed / "last.keras").read_bytes()
     with pytest.raises(ValueError, match="holds something already.*--resume"):
@@ -191,7 +146,7 @@ def test_what_is_no_run_is_named(tmp_path, undisturbed):
         Run(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"has no config\.json"):
         Run(tmp_path)
-    with pytest.raises(ValueError, match="'best' or 'last', got 'first'"):
+    with pytest.raises(ValueError, match="'best', 'last' or 'previous', got 'first'"):
         Run(undisturbed).load_model("first")
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -200,5 +155,5 @@ def test_what_is_no_run_is_named(tmp_path, undisturbed):
     with pytest.raises(FileNotFoundError, match="has not finished its first epoch"):
         Run(copy).load_model()
     (copy / "best.keras").write_bytes((undisturbed / "best.keras").read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"best\.keras cannot be loaded, it may be damaged"):
+    with pytest.raises(ValueError, match=r"best\.keras is damaged"):
         Run(copy).load_model()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from keras_cacnet.training.recipes import Recipe
+from keras_cacnet.training.recipes import PRECISIONS, Recipe
 from keras_cacnet.training.settings import with_settings
 
 if TYPE_CHECKING:
@@ -85,9 +85,23 @@ def given_experiment(options: argparse.Namespace) -> Experiment | None:
     return experiment_named(options.recipe) if options.recipe else None
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=tuple(PRECISIONS),
+        default=argparse.SUPPRESS,
+        help="what the network computes in, short for --set precision=...",
+    )
+
+
 def given_settings(options: argparse.Namespace, recipe: Recipe) -> Recipe:
-    """The recipe with the changes of `--set`."""
-    return with_settings(recipe, getattr(options, "settings", ()))
+    """The recipe with the changes of `--set` and `--precision`."""
+    changed = with_settings(recipe, settings := getattr(options, "settings", ()))
+    if (precision := getattr(options, "precision", None)) is None:
+        return changed
+    if any(word.partition("=")[0].strip() == "precision" for word in settings) and changed.precision != precision:
+        raise ValueError(f"--precision {precision} and --set precision={changed.precision} differ: give one of them")
+    return replace(changed, precision=precision)
 
 
 def verbosity(text: str) -> str | int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from keras_cacnet.cli.arguments import (
     AddCommand,
     add_data,
+    add_precision,
     add_recipe,
     given_experiment,
     given_settings,
@@ -27,6 +28,7 @@ def add(command: AddCommand) -> None:
     """Add the command to the parser."""
     parser = command("train", run, "train a network and write everything about the run into a folder")
     add_recipe(parser)
+    add_precision(parser)
     add_data(parser, required=False)
     parser.add_argument("--output", help="folder of the run (default: runs/NAME with --recipe NAME)")
     parser.add_argument(

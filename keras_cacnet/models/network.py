@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_cacnet.layers.normalization import synchronizes, without_synchronization
 from keras_cacnet.layers.resize import PadToMultiple, ResizeLike
@@ -165,11 +166,13 @@ class SegmentationNetwork(keras.Model):
                 "of the model's latest call with training=True as y_pred"
             )
         del self._latest.outputs
+        # Keras has cast its total to floatx; a cast of the weighted terms leaves float64 gradients as they are.
         if self.auxiliary is not None:
-            total = total + self.auxiliary_weight * self.loss(y, outputs["auxiliary"], sample_weight)
+            auxiliary = self.auxiliary_weight * self.loss(y, outputs["auxiliary"], sample_weight)
+            total = total + ops.cast(auxiliary, total.dtype)
         if self.presence is not None:
             presence = semantic_encoding_loss(y, outputs["presence"], void_of(self.loss), sample_weight)
-            total = total + self.se_loss_weight * presence
+            total = total + ops.cast(self.se_loss_weight * presence, total.dtype)
         return total
 
     @property

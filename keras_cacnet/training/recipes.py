@@ -37,6 +37,14 @@ def _setting(default: Any, text: str, origin: Origin) -> Any:
     return field(default=default, metadata={"help": text, "origin": origin})
 
 
+PRECISIONS = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+    "float64": "float64",
+}
+"""The precisions of a recipe, each with Keras' dtype policy; weights are float32 in half precision too."""
+
 _SCHEDULE = paper("Section 4.1, Training Setting")
 _NETWORK = paper("Section 4.1, Network Structure")
 _ENCODING = ours("PyTorch-Encoding's; the paper does not say")
@@ -93,6 +101,11 @@ class Recipe:
     scale_min: float = _setting(0.5, "smallest random scale", _SCHEDULE)
     scale_max: float = _setting(2.0, "largest random scale", _SCHEDULE)
     flip: bool = _setting(True, "random horizontal flips", _SCHEDULE)
+    precision: str = _setting(
+        "float32",
+        f"what the network computes in: {', '.join(PRECISIONS)}; float64 is for comparisons",
+        ours("the paper does not say"),
+    )
     seed: int = _setting(0, "seed of weights, order and augmentation", ours("any will do"))
     validate_every: int = _setting(1, "epochs between scores on the validation images", ours("for the curve"))
 
@@ -113,6 +126,7 @@ class Recipe:
             self._require(name, all(number >= 1 for number in getattr(self, name)), "numbers of at least 1")
         self._require("scale_max", self.scale_min <= self.scale_max < float("inf"), f"from scale_min={self.scale_min}")
         self._require("output_stride", self.output_stride in (8, 16, 32), "8, 16 or 32")
+        self._require("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
         checked_reweighting(self.reweighting, self.input_size)
         checked_se_loss_weight(self.se_loss_weight, self.reweighting, self.num_heads)
         self._require("kernel_sizes", len(self.kernel_sizes) in (1, self.num_heads), "one, or one per head")
@@ -147,7 +161,18 @@ class Recipe:
             **{name: getattr(self, name) for name in names},
             "kernel_sizes": sizes,
             "input_size": self.input_size,
+            "dtype": self.dtype_policy,
         }
+
+    @property
+    def dtype_policy(self) -> str:
+        """The name of Keras' dtype policy for this precision.
+
+        Example:
+            >>> Recipe().dtype_policy, Recipe(precision="bfloat16").dtype_policy
+            ('float32', 'mixed_bfloat16')
+        """
+        return PRECISIONS[self.precision]
 
     @property
     def input_size(self) -> int | None:

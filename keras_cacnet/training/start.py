@@ -64,7 +64,8 @@ def start_record(run: Run) -> dict[str, Any]:
 
 def _network(recipe: Recipe) -> dict[str, Any]:
     arguments = recipe.network_arguments()
-    del arguments["weights"]
+    del arguments["weights"], arguments["dtype"]
+    arguments["precision"] = recipe.precision  # the setting's name rather than the policy's
     return arguments
 
 

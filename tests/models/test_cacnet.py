@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import keras_cacnet as kc
 from keras_cacnet.layers.resize import ResizeLike
+from keras_cacnet.models.semantic_encoding import semantic_encoding_loss
 
 SMALL = {"backbone": "resnet14_narrow", "head_channels": 8}
 
@@ -96,6 +97,26 @@ def test_logits_do_not_shift_with_the_size(output_stride, randomise_statistics):
         multiple = np.pad(x, ((0, 0), (0, -height % output_stride), (0, -width % output_stride), (0, 0)), "edge")
         # The same graph on the same padded image: only the order of float32 sums may differ.
         assert np.allclose(network(x), network(multiple)[:, :height, :width], rtol=1e-5, atol=1e-5)
+
+
+def test_float64_trains_in_float64():
+    """Also where Keras' floatx, to which it casts losses, is float32."""
+    network = small(dtype="float64", dropout=0.0, reweighting="enc", se_loss_weight=0.2)
+    x, y = images(2, 24, 40), np.random.default_rng(0).integers(0, 4, (2, 24, 40))
+    loss = kc.losses.SegmentationCrossentropy()
+    with tf.GradientTape() as tape:
+        outputs = network._with_losses(tf.cast(x, "float64"))
+        total = loss(y, outputs["logits"]) + 0.2 * loss(y, outputs["auxiliary"])
+        total += 0.2 * semantic_encoding_loss(y, outputs["presence"])
+    assert total.dtype == tf.float64
+    variables = network.trainable_variables
+    gradients = tape.gradient(total, [weight.value for weight in variables])
+    expected = [weight.numpy() - 0.5 * gradient.numpy() for weight, gradient in zip(variables, gradients, strict=True)]
+    network.compile(kc.optimizers.SGD(0.5, momentum=0.0, weight_decay=0.0), loss, jit_compile=False)
+    network.fit(x, y, batch_size=2, shuffle=False, verbose=0)
+    for weight, value in zip(variables, expected, strict=True):
+        # float32 anywhere on the way would be 1e-7 off.
+        assert np.allclose(weight, value, rtol=1e-12, atol=1e-12), weight.path
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from keras_cacnet.models import CaCNet
 from keras_cacnet.training.recipes import Recipe
 
 
@@ -43,6 +44,28 @@ def test_the_semantic_encoding_loss_reaches_the_network():
 
 
 @pytest.mark.parametrize(
+    ("precision", "policy", "computed"),
+    [
+        ("float32", "float32", "float32"),
+        ("bfloat16", "mixed_bfloat16", "bfloat16"),
+        ("float16", "mixed_float16", "float16"),
+        ("float64", "float64", "float64"),
+    ],
+)
+def test_the_precision_reaches_backbone_and_heads(precision, policy, computed):
+    recipe = Recipe(precision=precision, backbone="resnet14_narrow", head_channels=8)
+    assert recipe.dtype_policy == policy
+    network = CaCNet(3, **recipe.network_arguments())
+    for part in (network.backbone, network.decoder, network.auxiliary):
+        convolutions = [layer for layer in part.layers if layer.name.endswith("_conv")]
+        assert convolutions
+        assert {layer.compute_dtype for layer in convolutions} == {computed}
+    wide = "float64" if precision == "float64" else "float32"
+    assert network.output.dtype == wide
+    assert {weight.dtype for weight in network.trainable_variables} == {wide}
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [
         ("crop_size", 0),
@@ -59,6 +82,7 @@ def test_the_semantic_encoding_loss_reaches_the_network():
         ("seed", -1),
         ("batch_size", 1),
         ("reweighting", "senet"),
+        ("precision", "mixed_float16"),
         ("epochs", "3"),
         ("epochs", 2.5),
         ("epochs", True),

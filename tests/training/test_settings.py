@@ -34,6 +34,7 @@ OTHER = {
     "scale_min": ("0.75", 0.75),
     "scale_max": ("1.5", 1.5),
     "flip": ("False", False),
+    "precision": ("bfloat16", "bfloat16"),
     "seed": ("7", 7),
     "validate_every": ("2", 2),
 }
@@ -85,6 +86,7 @@ def test_several_settings_and_the_last_counts():
         ("epochs=0", "epochs must be at least 1, got 0"),
         ("learning_rate=nan", "learning_rate must be a positive number, got nan"),
         ("reweighting=senet", "reweighting must be one of cac, fixed"),
+        ("precision=half", "precision must be one of float32, bfloat16, float16, float64, got 'half'"),
     ],
 )
 def test_a_wrong_setting_is_answered_by_the_right_one(word, told):

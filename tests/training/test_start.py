@@ -59,6 +59,7 @@ def test_the_first_forward_pass_is_that_of_the_other_runs_best(former):
     ("changes", "told"),
     [
         ({"head_channels": 16}, "its network is another: head_channels is 8 there and 16 here"),
+        ({"precision": "bfloat16"}, "its network is another: precision is 'float32' there and 'bfloat16' here$"),
         ({"kernel_sizes": (3, 5)}, r"kernel_sizes is 3 there and \(3, 5\) here"),
         (
             {"backbone": "resnet18", "dropout": 0.3},

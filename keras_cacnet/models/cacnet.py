@@ -152,6 +152,7 @@ class CaCNet(SegmentationNetwork):
         maps = {}
         for head, x in before(self.backbone(images)["P5"]).items():
             weights = self.decoder.get_layer(f"{head}_{self.reweighting}").weighting(x)
+            x = ops.cast(x, weights.dtype)  # W is in float32 at least
             weights = ops.broadcast_to(weights, ops.shape(x))  # "se" and "enc" have one W for all positions
             maps[head] = {"X": x, "W": weights, "X*": x * weights}
         return maps

@@ -149,14 +149,19 @@ def classified_context(features: Any, modules: Sequence[Any], fused: int | None,
 
 def classifier(x: Any, name: str, settings: Settings) -> Any:
     """Dropout and a 1x1 convolution to the classes, in float32 at least."""
-    x = keras.layers.Dropout(settings.dropout, name=f"{name}_dropout", dtype=settings.dtype)(x)
-    dtype = at_least_float32(_compute_dtype(settings))
+    dtype = wide_dtype(settings)
+    x = keras.layers.Dropout(settings.dropout, name=f"{name}_dropout", dtype=dtype)(x)
     return keras.layers.Conv2D(settings.num_classes, 1, data_format="channels_last", name=name, dtype=dtype)(x)
 
 
 def presence_classifier(settings: Settings) -> keras.layers.Layer:
     """The FC of the semantic encoding loss, from an encoding to one logit per class, in float32 at least."""
-    return keras.layers.Dense(settings.num_classes, name="presence", dtype=at_least_float32(_compute_dtype(settings)))
+    return keras.layers.Dense(settings.num_classes, name="presence", dtype=wide_dtype(settings))
+
+
+def wide_dtype(settings: Settings) -> str:
+    """The dtype of what must neither overflow nor be rounded to half precision: float32 at least."""
+    return at_least_float32(_compute_dtype(settings))
 
 
 def checked_count(value: int, name: str) -> None:

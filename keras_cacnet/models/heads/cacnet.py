@@ -16,6 +16,7 @@ from keras_cacnet.models.heads.base import (
     conv_norm_relu,
     convolution,
     joined,
+    wide_dtype,
 )
 from keras_cacnet.models.reweighting import ENCODINGS, ONE_SIZE, checked_name, reweighting_layer
 
@@ -65,7 +66,8 @@ class CaCHead(Head):
         checked_se_loss_weight(self.se_loss_weight, self.reweighting, len(self.kernel_sizes))
 
     def outputs(self, features: Any, settings: Settings) -> dict[str, Any]:
-        synchronized, dtype = settings.synchronized, settings.dtype
+        synchronized = settings.synchronized
+        wide = wide_dtype(settings)  # X * W is up to 3 X, beyond float16 from X = 21840 on
         reduced = conv_norm_relu(features, self.channels, 3, "reduction", settings)
         branches, encodings = [], []
         for index, kernel_size in enumerate(self.kernel_sizes, start=1):
@@ -77,7 +79,7 @@ class CaCHead(Head):
                 self.positions,
                 synchronized,
                 f"head_{index}_{self.reweighting}",
-                dtype,
+                wide,
                 return_encoding=self.se_loss_weight > 0,
             )
             if self.se_loss_weight:
@@ -89,8 +91,9 @@ class CaCHead(Head):
         if not branches:
             branches.append(reduced)
         if self.global_pooling:
-            branches.append(GlobalPooling(self.channels, synchronized, name="pooling", dtype=dtype)(reduced))
-        outputs = {"logits": classifier(joined(branches, "concatenate", dtype), "classifier", settings)}
+            pooling = GlobalPooling(self.channels, synchronized, name="pooling", dtype=settings.dtype)
+            branches.append(pooling(reduced))
+        outputs = {"logits": classifier(joined(branches, "concatenate", wide), "classifier", settings)}
         if encodings:
             outputs["encoding"] = joined(encodings, "encoding", encodings[0].dtype)
         return outputs

@@ -18,6 +18,7 @@ from keras_cacnet.models.heads.base import (
     classified_context,
     conv_norm_relu,
     convolution,
+    wide_dtype,
 )
 
 
@@ -106,7 +107,9 @@ class DMHead(Head):
         means = AdaptiveAveragePooling(size, name=f"{name}_pool", dtype=dtype)(features)
         kernels = convolution(self.channels, 1, f"{name}_kernels", dtype, use_bias=True)(means)
         x = conv_norm_relu(features, self.channels, 1, f"{name}_reduction", settings)
-        x = DynamicFiltering(name=f"{name}_filtering", dtype=dtype)([x, kernels])
-        x = batch_normalization(f"{name}_filtered_norm", settings.synchronized, dtype)(x)
+        # Kernels of the size of the features, summed over s x s taps, are too large for float16 before the norm.
+        wide = wide_dtype(settings)
+        x = DynamicFiltering(name=f"{name}_filtering", dtype=wide)([x, kernels])
+        x = batch_normalization(f"{name}_filtered_norm", settings.synchronized, wide)(x)
         x = keras.layers.ReLU(name=f"{name}_filtered_relu", dtype=dtype)(x)
         return conv_norm_relu(x, self.channels, 1, f"{name}_output", settings) if self.module_conv else x

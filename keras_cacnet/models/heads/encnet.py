@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_cacnet.layers.context_encoding import ContextEncodingLayer
-from keras_cacnet.models.heads.base import Head, Settings, checked_count, classifier, conv_norm_relu
+from keras_cacnet.models.heads.base import Head, Settings, checked_count, classifier, conv_norm_relu, wide_dtype
 from keras_cacnet.models.heads.cacnet import checked_se_loss_weight
 
 
@@ -47,7 +47,7 @@ class EncHead(Head):
     def outputs(self, features: Any, settings: Settings) -> dict[str, Any]:
         reduced = conv_norm_relu(features, self.channels, 3, "reduction", settings)
         layer = ContextEncodingLayer(
-            self.codewords, settings.synchronized, return_encoding=True, name="encoding", dtype=settings.dtype
+            self.codewords, settings.synchronized, return_encoding=True, name="encoding", dtype=wide_dtype(settings)
         )
         weighted, encoding = layer(reduced)
         outputs = {"logits": classifier(weighted, "classifier", settings)}

@@ -26,7 +26,7 @@ from keras_cacnet.training.log import Log
 from keras_cacnet.training.loop import Loop, Validation
 from keras_cacnet.training.losses import SegmentationCrossentropy
 from keras_cacnet.training.metrics import Crossentropy, MeanIoU, PixelAccuracy
-from keras_cacnet.training.optimizers import SGD, poly
+from keras_cacnet.training.optimizers import SGD, LossScaleOptimizer, poly
 from keras_cacnet.training.progress import Progress
 from keras_cacnet.training.recipes import Recipe
 from keras_cacnet.training.resuming import has_checkpoint, require_same, resumed
@@ -236,13 +236,15 @@ def _compiled(recipe: Recipe, dataset: SegmentationDataset, total_steps: int, st
         model = CaCNet(num_classes, **recipe.network_arguments(), synchronized=True)
     else:
         model = network_of(start, recipe, dataset.classes)
+    sgd = SGD(
+        poly(recipe.learning_rate, total_steps, recipe.poly_power),
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        multipliers=[(HEAD_LAYERS, recipe.head_factor)],
+    )
     model.compile(
-        optimizer=SGD(
-            poly(recipe.learning_rate, total_steps, recipe.poly_power),
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            multipliers=[(HEAD_LAYERS, recipe.head_factor)],
-        ),
+        # Small gradients would vanish in float16.
+        optimizer=LossScaleOptimizer(sgd) if recipe.precision == "float16" else sgd,
         loss=SegmentationCrossentropy(),
         metrics=[MeanIoU(num_classes), PixelAccuracy(num_classes)],
         jit_compile=False,

@@ -27,7 +27,7 @@ class Runs:
     """Training runs that rows and tables share.
 
     The folder of a run is named by its recipe, seed included, and by the data: the name, classes and numbers of
-    images. Two rows of the same recipe have one run. A run that was broken off goes on from its last finished epoch;
+    images. Two rows of the same recipe have one run. A run that was broken off goes on from its last checkpoint;
     scores are kept beside it, one file a protocol.
 
     Args:

@@ -17,7 +17,7 @@ ENCODING_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 BESIDE_SETTINGS = (
     "crops are filled up with black on the right and at the bottom, as void (PyTorch-Encoding's; the paper is silent)",
     "random scales are of the image's own size (PyTorch-Encoding scales the long side of a base size)",
-    "batch norm takes its statistics over the whole batch on one device, as the paper's Sync-BN over several",
+    "batch norm takes its statistics over the whole batch, whatever the number of devices, as the paper's Sync-BN",
     "the scales, windows and fusion of the evaluation",
 )
 """Choices of ours that are no settings of a recipe. Those of the network are in the README."""

@@ -5,6 +5,7 @@ from typing import Any
 
 # The loss and the optimizer come with `import keras_cacnet`; a run also needs what reads images and draws curves.
 _ON_FIRST_USE = {
+    "Loop": "keras_cacnet.training.loop",
     "Recipe": "keras_cacnet.training.recipes",
     "Run": "keras_cacnet.training.run",
     "train": "keras_cacnet.training.trainer",

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_cacnet.training.progress import read_progress
 from keras_cacnet.training.run import Run
@@ -21,7 +22,12 @@ LONG_S = 300
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, write_coast):
-    return write_coast(tmp_path_factory.mktemp("data") / "coast")
+    """With three images to score, which two replicas cannot share, of two sizes."""
+    root = write_coast(tmp_path_factory.mktemp("data") / "coast")
+    for kind in ("images", "labels"):
+        with Image.open(root / kind / "val" / "0.png") as image:
+            image.crop((3, 0, 36, 40)).save(root / kind / "val" / "2.png")
+    return root
 
 
 def words(data, output, *more, epochs=3, save_every=1):
@@ -214,7 +220,8 @@ def exact_run(data, tmp_path_factory):
     return whole(data, tmp_path_factory.mktemp("runs") / "exact", *EXACTLY)
 
 
-EXACTLY = ("--precision", "float64", "--set", "dropout=0")
+# The pooled branch's batch norm would see two values a channel here, and magnify rounding by a thousand.
+EXACTLY = ("--precision", "float64", "--set", "dropout=0", "global_pooling=false")
 
 
 @pytest.mark.slow

@@ -4,7 +4,8 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def train(
     Reference:
         Section 4.1 of the CaC-Net paper, "Training Setting".
     """
-    with StopSignals() as stop:
+    with StopSignals() as stop, _floats_of(recipe):
         output, strategy = Path(output), strategy or tf.distribute.get_strategy()
         chief = is_chief(strategy)
         former = Run(output) if resume and begun(output) else None
@@ -129,6 +130,17 @@ def train(
             verbose if chief else 0,
         )
     return model
+
+
+@contextmanager
+def _floats_of(recipe: Recipe) -> Iterator[None]:
+    # By `floatx` Keras chooses the type of the loss in the logs, which float64 is asked for to compare.
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64" if recipe.precision == "float64" else before)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
 
 
 def _callbacks(output: Path, step: int) -> list[keras.callbacks.Callback]:

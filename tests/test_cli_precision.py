@@ -16,14 +16,16 @@ def coast(tmp_path_factory, write_coast):
     return str(write_coast(tmp_path_factory.mktemp("precision") / "coast"))
 
 
-@pytest.mark.parametrize(("precision", "computed"), [("bfloat16", "bfloat16"), ("float64", "float64")])
-def test_a_run_is_trained_saved_and_scored_in_its_precision(coast, tmp_path, precision, computed):
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "float64"])
+def test_a_run_is_trained_saved_and_scored_in_its_precision(coast, tmp_path, precision):
     run = tmp_path / "run"
     words = ["train", "--data", coast, "--output", str(run), "--verbose", "0", "--precision", precision]
     assert main([*words, *SETTINGS.split()]) == 0
     assert json.loads((run / "config.json").read_text())["recipe"]["precision"] == precision
     model = keras.models.load_model(run / "best.keras")
-    assert {layer.compute_dtype for layer in model.decoder.layers if layer.name.endswith("_conv")} == {computed}
+    assert {layer.compute_dtype for layer in model.decoder.layers if layer.name.endswith("_conv")} == {precision}
+    optimizer = keras.models.load_model(run / "last.keras").optimizer
+    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer) == (precision == "float16")
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
     assert main(["evaluate", str(run), "--data", coast, "--split", "val"]) == 0
 

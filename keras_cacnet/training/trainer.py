@@ -94,6 +94,7 @@ def train(
     with StopSignals() as stop, _floats_of(recipe):
         output, strategy = Path(output), strategy or tf.distribute.get_strategy()
         chief = is_chief(strategy)
+        checkpoints = Checkpoints(output, save_every, chief=chief)
         former = Run(output) if resume and begun(output) else None
         start = _start(former, start_from)
         seen = (former and former.config.get("trained_on")) or trained_on(start, dataset.name, recipe.split)
@@ -109,7 +110,7 @@ def train(
         elif chief:
             _claim(output)
         with strategy.scope():
-            model, progress, best = (former and resumed(former, chief)) or (
+            model, progress, checkpoints.best = (former and resumed(former, chief)) or (
                 _compiled(recipe, dataset, steps_per_epoch * recipe.epochs, start),
                 Progress(),
                 -math.inf,
@@ -125,7 +126,7 @@ def train(
         Loop(model, recipe.epochs, steps_per_epoch, validation, progress).run(
             _training_batches(recipe, source, dataset.classes, progress.step, steps_per_epoch, strategy),
             _callbacks(output, progress.step) if chief else (),
-            Checkpoints(output, save_every, best=best, chief=chief),
+            checkpoints,
             stop,
             verbose if chief else 0,
         )

@@ -134,6 +134,12 @@ def test_an_unknown_id_stops_the_run_and_names_the_file(tmp_path):
     assert "9" in (reading_error(caught.value) or str(caught.value))
 
 
+def test_no_step_between_checkpoints_is_refused_before_anything_is_written(data, tmp_path):
+    with pytest.raises(ValueError, match="save_every must be at least 1 step, got 0"):
+        trainer.train(RECIPE, open_dataset(data), tmp_path / "run", verbose=0, save_every=0)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_holds_something_is_not_overwritten(undisturbed, data):
     before = (undisturbed / "last.keras").read_bytes()
     with pytest.raises(ValueError, match="holds something already.*--resume"):

@@ -1,5 +1,8 @@
 """Fixtures that every test may use."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -16,6 +19,28 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("real photographs are not at ../shared/data")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def run_on_jax():
+    def run(program, *arguments, devices=1):
+        """What a program prints under the JAX backend, on that many devices of the host."""
+        done = subprocess.run(
+            [sys.executable, "-c", program, *map(str, arguments)],
+            env={
+                **os.environ,
+                "KERAS_BACKEND": "jax",
+                "JAX_PLATFORMS": "cpu",
+                "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture(scope="session")

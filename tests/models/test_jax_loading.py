@@ -1,9 +1,5 @@
 """What TensorFlow trained and saved goes on under JAX, on one device and on two."""
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -66,7 +62,7 @@ BACKBONES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_run_of_tensorflow_goes_on_under_jax(name, tmp_path):
+def test_a_run_of_tensorflow_goes_on_under_jax(name, tmp_path, run_on_jax):
     """float32 sums in another order: 1e-5 of the greatest value or 1 is allowed.
 
     Measured: logits of the loaded model 1.4e-6, weights after a step 1.6e-6, logits after it 4.8e-6.
@@ -94,17 +90,4 @@ def test_a_run_of_tensorflow_goes_on_under_jax(name, tmp_path):
     assert np.abs(case["logits after"] - case["logits"]).max() > 1e-2  # so that a step left out would show
     case |= {f"weight {i}": np.array(weight) for i, weight in enumerate(model.weights)}
     np.savez(tmp_path / "case.npz", **case)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "case.npz"), str(tmp_path / "network.keras")],
-        env={
-            **os.environ,
-            "KERAS_BACKEND": "jax",
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout + done.stderr
+    print(run_on_jax(PROGRAM, tmp_path / "case.npz", tmp_path / "network.keras", devices=2))

@@ -1,9 +1,5 @@
 """Training under the JAX backend: on one device and with `DataParallel` over two."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 PROGRAM = """
@@ -55,24 +51,12 @@ assert scaled[worst] < 1e-5, (worst, scaled[worst])
 
 
 @pytest.mark.slow
-def test_two_devices_are_one():
+def test_two_devices_are_one(run_on_jax):
     """float32 sums in another order, for which 1e-5 of the greatest value or 1 is allowed; 1e-6 was measured."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={
-            **os.environ,
-            "KERAS_BACKEND": "jax",
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_on_jax(PROGRAM, devices=2)
 
 
-def test_the_poly_policy_ends_at_zero_under_xla():
+def test_the_poly_policy_ends_at_zero_under_xla(run_on_jax):
     """XLA multiplies by 1 / total, which can round to a share above 1, and a power of what is left below 0 is NaN."""
     program = """
 import jax, keras_cacnet as kc
@@ -80,12 +64,4 @@ rate = jax.jit(kc.optimizers.poly(0.05, 10))
 print([float(rate(jax.numpy.int32(step))) for step in (10, 11, 20)])
 assert abs(float(rate(jax.numpy.int32(9))) - 0.05 * 0.1**0.9) < 1e-8
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "[0.0, 0.0, 0.0]\n"
+    assert run_on_jax(program) == "[0.0, 0.0, 0.0]\n"

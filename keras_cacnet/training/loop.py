@@ -1,6 +1,6 @@
 """The training loop: Keras' own train step, under any `tf.distribute` strategy, from any step to any step."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -204,20 +204,26 @@ class Loop:
         return Stopped(f"stopped by {by} after step {self.step} of {self.epochs * self.steps_per_epoch}")
 
     def _train_step(self, iterator: Any, asked: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        def replica(batch: Any, asked: tf.Tensor) -> tf.Tensor:
-            self.model.train_step(batch)
-            return sum_over_replicas(tf.identity(asked))
-
-        asked = self.strategy.run(replica, args=(iterator.get_next(), asked))
-        return self.model.get_metrics_result(), self.strategy.experimental_local_results(asked)[0]
+        asked = self._on_replicas(self.model.train_step, iterator, asked)
+        return self.model.get_metrics_result(), asked
 
     def _score_step(self, iterator: Any, asked: tf.Tensor) -> tf.Tensor:
-        def replica(batch: Any, asked: tf.Tensor) -> tf.Tensor:
+        def score(batch: Any) -> None:
             images, masks = batch
             logits = self.model(images, training=False)
             for metric in self.validation.metrics if self.validation else ():
                 metric.update_state(masks, logits)
-            return sum_over_replicas(tf.identity(asked))
+
+        return self._on_replicas(score, iterator, asked)
+
+    def _on_replicas(self, step: Callable[[Any], Any], iterator: Any, asked: tf.Tensor) -> tf.Tensor:
+        """Run a step on the next batch; how many replicas are asked to stop."""
+
+        def replica(batch: Any, asked: tf.Tensor) -> tf.Tensor:
+            step(batch)
+            # Where the data end no sum may have begun: broken off, it would look as if another process had died.
+            with tf.control_dependencies(tf.nest.flatten(batch)):
+                return sum_over_replicas(tf.identity(asked))
 
         asked = self.strategy.run(replica, args=(iterator.get_next(), asked))
         return self.strategy.experimental_local_results(asked)[0]

@@ -1,7 +1,6 @@
 """The training loop: Keras' own train step, under any `tf.distribute` strategy, from any step to any step."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +11,7 @@ import tensorflow as tf
 from keras_cacnet.layers.replicas import sum_over_replicas
 from keras_cacnet.training.progress import Progress
 from keras_cacnet.training.signals import Stopped, StopSignals
+from keras_cacnet.training.workers import lost_workers, several_processes
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,6 @@ class Saver(Protocol):
     def after_epoch(self, loop: "Loop", logs: dict[str, float]) -> None: ...
 
     def save(self, loop: "Loop") -> None: ...
-
-
-class WorkerLost(RuntimeError):
-    """Another process of the run has died or cannot be reached."""
 
 
 class Loop:
@@ -92,7 +88,7 @@ class Loop:
         self.step = progress.step
         self.epochs_done = progress.epochs
         self._start = progress
-        self._several = isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        self._several = several_processes(self.strategy)
         self._train = tf.function(self._train_step, autograph=False)
         self._score = tf.function(self._score_step, autograph=False)
         self._results = tf.function(model.get_metrics_result, autograph=False)
@@ -127,7 +123,7 @@ class Loop:
             WorkerLost: another process of the run has died.
         """
         stop = stop or StopSignals()
-        with _lost_workers(self._several):
+        with lost_workers(self.strategy):
             with self.strategy.scope():
                 self.model.optimizer.build(self.model.trainable_variables)
             iterator = iter(batches)
@@ -253,17 +249,3 @@ def _restore(strategy: tf.distribute.Strategy, variables: Sequence[Any], values:
             variable.assign(tf.cast(first, variable.dtype) * value)
 
     strategy.run(replica)
-
-
-@contextmanager
-def _lost_workers(several: bool) -> Iterator[None]:
-    try:
-        yield
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError, tf.errors.CancelledError,
-            tf.errors.DeadlineExceededError) as error:  # fmt: skip
-        if not several:
-            raise
-        raise WorkerLost(
-            "another process of the run has died or cannot be reached; start all of them again with --resume, and "
-            f"they go on from the last checkpoint ({str(error).splitlines()[0]})"
-        ) from error

@@ -34,6 +34,7 @@ from keras_cacnet.training.resuming import has_checkpoint, require_same, resumed
 from keras_cacnet.training.run import Run, begun
 from keras_cacnet.training.signals import StopSignals
 from keras_cacnet.training.start import network_of, start_record, trained_on
+from keras_cacnet.training.workers import lost_workers, require_agreement
 from keras_cacnet.visualization import curve
 
 PACKAGES = ("keras-cacnet", "keras", "tensorflow", "keras-cv", "tensorflow-datasets", "numpy", "pillow")
@@ -91,8 +92,9 @@ def train(
     Reference:
         Section 4.1 of the CaC-Net paper, "Training Setting".
     """
-    with StopSignals() as stop, _floats_of(recipe):
-        output, strategy = Path(output), strategy or tf.distribute.get_strategy()
+    strategy = strategy or tf.distribute.get_strategy()
+    with StopSignals() as stop, lost_workers(strategy), _floats_of(recipe):
+        output = Path(output)
         chief = is_chief(strategy)
         checkpoints = Checkpoints(output, save_every, chief=chief)
         former = Run(output) if resume and begun(output) else None
@@ -109,6 +111,9 @@ def train(
             require_same(former, recipe, dataset, record)
         elif chief:
             _claim(output)
+        shared = ("recipe", "images", "digests", "steps_per_epoch")
+        goes_on = former is not None and has_checkpoint(output)
+        require_agreement(strategy, [goes_on, *(record[name] for name in shared)])
         with strategy.scope():
             model, progress, checkpoints.best = (former and resumed(former, chief)) or (
                 _compiled(recipe, dataset, steps_per_epoch * recipe.epochs, start),
@@ -125,7 +130,7 @@ def train(
             return model
         Loop(model, recipe.epochs, steps_per_epoch, validation, progress).run(
             _training_batches(recipe, source, dataset.classes, progress.step, steps_per_epoch, strategy),
-            _callbacks(output, progress.step) if chief else (),
+            _callbacks(output, progress.step, chief),
             checkpoints,
             stop,
             verbose if chief else 0,
@@ -144,9 +149,12 @@ def _floats_of(recipe: Recipe) -> Iterator[None]:
         keras.config.set_floatx(before)
 
 
-def _callbacks(output: Path, step: int) -> list[keras.callbacks.Callback]:
+def _callbacks(output: Path, step: int, chief: bool) -> list[keras.callbacks.Callback]:
+    finite = FiniteLoss(output, step)
+    if not chief:
+        return [finite]
     return [
-        FiniteLoss(output, step),
+        finite,
         Log(output / "log.csv"),
         keras.callbacks.TensorBoard(str(output / "tensorboard"), write_graph=False),
         _Curve(output),

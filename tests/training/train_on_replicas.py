@@ -120,12 +120,12 @@ def train(run):
     }
 
 
-def examples(count):
-    """Images and masks of noise, as PNG."""
+def examples(sizes):
+    """An image and a mask of noise, as PNG, of every size."""
     rng = np.random.default_rng(1)
-    for index in range(count):
+    for index, size in enumerate(sizes):
         files = []
-        for pixels in (rng.integers(0, 256, (*SIZE, 3)), rng.integers(0, CLASSES, SIZE)):
+        for pixels in (rng.integers(0, 256, (*size, 3)), rng.integers(0, CLASSES, size)):
             file = io.BytesIO()
             Image.fromarray(pixels.astype("uint8")).save(file, "PNG")
             files.append(file.getvalue())
@@ -135,7 +135,7 @@ def examples(count):
 def scores(model, batch_size):
     """What `evaluate` finds on five images, which 2 and 4 replicas cannot share."""
     classes = ClassTable(("a", "b", "c", "d"), ((0, 0, 0),) * CLASSES, tuple(range(CLASSES)))
-    batches = evaluation_batches(list(examples(5)), classes, batch_size=batch_size)
+    batches = evaluation_batches(list(examples([SIZE] * 5)), classes, batch_size=batch_size)
     found = model.evaluate(batches, return_dict=True, verbose=0)
     del found["loss"]  # counts the images that fill up the last batch
     return found

@@ -1,0 +1,272 @@
+"""Two processes that TF_CONFIG joins against one process with the same batches: stopped, killed, gone on with."""
+
+import contextlib
+import csv
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_cacnet.cli import main
+from keras_cacnet.training.progress import read_progress
+from keras_cacnet.training.run import Run
+
+PROGRAM = Path(__file__).parent / "train_on_workers.py"
+EXACT = 1e-10
+LOGGED = 1e-6  # Keras keeps the loss of a log in float32
+PATIENCE = 200  # seconds that a process may take on a busy machine
+STEPS, EPOCHS = 3, 4
+RECIPE = {
+    "backbone": "resnet14_narrow",
+    "head_channels": 8,
+    "crop_size": 32,
+    "batch_size": 4,
+    "epochs": EPOCHS,
+    "precision": "float64",
+    "dropout": 0,
+    # Its batch norm would see four values a channel, and magnify rounding.
+    "global_pooling": False,
+    "seed": 3,
+}
+CHIEFS_FILES = {"best.keras", "classes.json", "config.json", "curve.png", "last.keras", "log.csv", "previous.keras"}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts processes that share a run, each with words of its own; what is left of them ends with the tests."""
+    logs, started = tmp_path_factory.mktemp("logs"), []
+
+    def start(*commands):
+        with contextlib.ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in commands]
+            for one in sockets:
+                one.bind(("127.0.0.1", 0))
+            cluster = {"worker": [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]}
+        for index, words in enumerate(commands):
+            environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+            if len(commands) > 1:
+                task = {"type": "worker", "index": index}
+                environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
+            log = logs / f"{len(started)}.log"
+            with log.open("w") as file:
+                process = subprocess.Popen(
+                    [sys.executable, *map(str, words)], env=environment, stdout=file, stderr=subprocess.STDOUT
+                )
+            process.log = log
+            started.append(process)
+        return started[-len(commands) :]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def end(processes, status=0):
+    """Wait until processes have ended; what they have printed."""
+    for process in processes:
+        try:
+            assert process.wait(PATIENCE) == status, process.log.read_text()
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"still there after {PATIENCE} seconds:\n{process.log.read_text()}")
+    return [process.log.read_text() for process in processes]
+
+
+def words(data, output, *more):
+    settings = [f"{key}={value}" for key, value in RECIPE.items()]
+    return ["train", "--data", str(data), "--output", str(output), "--verbose", "2", "--set", *settings, *more]
+
+
+@pytest.fixture(scope="module")
+def share(start, data):
+    """Starts the command in two processes, the second one with more words."""
+
+    def share(output, *more, second=()):
+        first = ["-m", "keras_cacnet.cli", *words(data, output, *more, "--cluster", "tf_config")]
+        return start(first, [*first, *second])
+
+    return share
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, write_coast):
+    """Twelve images to train on and three of different sizes to score, some with much more void than others."""
+    root = write_coast(tmp_path_factory.mktemp("data") / "coast")
+    rng = np.random.default_rng(0)
+    sizes = {"train": [(40, 44)] * 12, "val": [(40, 44), (56, 36), (33, 64)]}
+    every = [(split, index, *size) for split in sizes for index, size in enumerate(sizes[split])]
+    for split, index, height, width in every:
+        mask = np.zeros((height, width), "uint8")
+        mask[height // 2 :] = 1
+        image = np.where(mask[..., None] == 1, (20, 60, 140), (90, 160, 220)) + rng.integers(0, 9, (height, width, 3))
+        mask[:, : 3 * index] = 2
+        Image.fromarray(image.astype("uint8")).save(root / "images" / split / f"{index}.png")
+        Image.fromarray(mask).save(root / "labels" / split / f"{index}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory):
+    """The run of one process."""
+    output = tmp_path_factory.mktemp("runs") / "whole"
+    assert main(words(data, output)) == 0
+    return output
+
+
+def rows(log):
+    with log.open() as file:
+        return list(csv.DictReader(file))
+
+
+def state(output, which):
+    """Weights, statistics of batch norms, the optimizer's state, the metrics' states and the progress."""
+    model = Run(output).load_model(which, compile=True)
+    progress, best = read_progress(output / f"{which}.keras")
+    return {
+        **{weight.path: keras.ops.convert_to_numpy(weight) for weight in model.variables if "seed" not in weight.path},
+        **{f"optimizer {state.path}": keras.ops.convert_to_numpy(state) for state in model.optimizer.variables},
+        **{f"metric {index}": state for index, state in enumerate(progress.metrics)},
+        "progress": np.array([progress.step, progress.epochs, best]),
+    }
+
+
+def difference(one, other):
+    """The greatest one, over the greatest value or 1, and its name."""
+    assert one.keys() == other.keys()
+    return max(
+        (np.abs(np.subtract(one[name], other[name], dtype="float64")).max() / max(np.abs(one[name]).max(), 1), name)
+        for name in one
+    )
+
+
+def log_of(path):
+    table = rows(path)
+    return {name: np.array([float(row[name]) for row in table]) for name in table[0]}
+
+
+def assert_same_end(output, undisturbed):
+    for which in ("last", "best"):
+        worst = difference(state(undisturbed, which), state(output, which))
+        assert worst[0] < EXACT, worst
+    worst = difference(log_of(undisturbed / "log.csv"), log_of(output / "log.csv"))
+    assert worst[0] < LOGGED, worst
+    assert len(rows(output / "log.csv")) == EPOCHS
+
+
+def wait_for(happened, processes):
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline, "it did not come to that"
+        assert not any(process.poll() for process in processes), "\n".join(p.log.read_text() for p in processes)
+        time.sleep(0.05)
+
+
+def saved(output, step):
+    """Whether a run has saved so many steps."""
+    return (output / "last.keras").exists() and read_progress(output / "last.keras")[0].step >= step
+
+
+@pytest.mark.parametrize("synchronized", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_two_processes_are_one(start, tmp_path, synchronized):
+    """In float64; the negative control takes statistics by process."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+    end(start([PROGRAM, one]))
+    end(start(*[[PROGRAM, two, synchronized]] * 2))
+    alone, chief, other = (dict(np.load(path)) for path in (one / "0.npz", two / "0.npz", two / "1.npz"))
+    worst = difference(alone, chief), difference(alone, other)
+    worst = max(*worst, difference(log_of(one / "log.csv"), log_of(two / "log.csv")))
+    # 5e-15 was measured.
+    assert (worst[0] < EXACT) == synchronized, worst
+    assert {name.split("|")[0] for name in alone} == {"weight", "optimizer", "metric", "batch_log"}
+    assert log_of(one / "log.csv").keys() >= {"loss", "mean_iou", "val_loss", "val_mean_iou"}
+    assert np.ptp(alone["batch_log|loss"]) > 1e-3
+
+
+def test_the_command_in_two_processes_is_the_command_in_one(share, undisturbed, tmp_path):
+    """And the chief alone writes and shows its progress."""
+    output = tmp_path / "shared"
+    chief, other = end(share(output))
+    assert_same_end(output, undisturbed)
+    assert {path.name for path in output.iterdir()} == {*CHIEFS_FILES, "tensorboard"}
+    assert len(list((output / "tensorboard").glob("train/*"))) == 1
+    assert f"Epoch {EPOCHS}/{EPOCHS}" in chief
+    assert "Epoch" not in other
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_both(share, undisturbed, data, tmp_path):
+    """And both, or one process, go on with what they saved."""
+    output, alone = tmp_path / "shared", tmp_path / "alone"
+    both = share(output, "--save-every", "1")
+    wait_for(lambda: saved(output, 4), both)
+    both[1].send_signal(signal.SIGTERM)
+    asked = time.monotonic()
+    chief, other = end(both)
+    print("stopped after", time.monotonic() - asked)
+    step = read_progress(output / "last.keras")[0].step
+    assert 4 <= step < STEPS * EPOCHS
+    assert f"stopped by a signal to another process after step {step} of {STEPS * EPOCHS}" in chief
+    assert f"stopped by SIGTERM after step {step} of {STEPS * EPOCHS}" in other
+    shutil.copytree(output, alone)
+    end(share(output, "--resume"))
+    assert_same_end(output, undisturbed)
+    assert main(words(data, alone, "--resume")) == 0
+    assert_same_end(alone, undisturbed)
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_with_what_one_saved(start, share, undisturbed, data, tmp_path):
+    output = tmp_path / "run"
+    (alone,) = start(["-m", "keras_cacnet.cli", *words(data, output, "--save-every", "1")])
+    wait_for(lambda: saved(output, 4), [alone])
+    alone.send_signal(signal.SIGTERM)
+    end([alone])
+    assert read_progress(output / "last.keras")[0].step < STEPS * EPOCHS
+    end(share(output, "--resume"))
+    assert_same_end(output, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_one_dies_the_other_says_so_and_all_go_on(share, undisturbed, tmp_path, victim):
+    output = tmp_path / "run"
+    both = share(output, "--save-every", "1")
+    wait_for(lambda: saved(output, 4), both)
+    both[victim].kill()
+    died = time.monotonic()
+    (told,) = end([both[1 - victim]], status=2)
+    print("ended after", time.monotonic() - died)
+    assert time.monotonic() - died < 60  # docs/multi_worker.md
+    assert "another process of the run has died or cannot be reached; start all of them again with --resume" in told
+    assert read_progress(output / "last.keras")[0].step < STEPS * EPOCHS
+    end(share(output, "--resume"))
+    assert_same_end(output, undisturbed)
+
+
+@pytest.mark.slow
+def test_processes_that_were_started_differently_do_not_begin(share, undisturbed, tmp_path):
+    for told in end(share(tmp_path / "run", second=["--set", "seed=4"]), status=2):
+        assert "error: the processes of the run differ: each needs the same command" in told
+    # The chief alone sees the run that shall go on.
+    output = shutil.copytree(undisturbed, tmp_path / "seen")
+    for told in end(share(output, "--resume", second=["--output", tmp_path / "own"]), status=2):
+        assert "an --output folder that all of them see" in told
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_ends_the_other(share, tmp_path):
+    chief, other = end(share(tmp_path / "run", second=["--data", tmp_path / "nowhere"]), status=2)
+    assert "nowhere: does not exist" in other
+    assert "another process of the run has died" in chief

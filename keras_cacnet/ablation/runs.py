@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import tensorflow as tf
+
 from keras_cacnet.datasets.check import shares_images
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.evaluation.protocol import Protocol
@@ -36,6 +38,7 @@ class Runs:
         data: how the user named it, for the record.
         data_dir: where the user said that it lies, for the record.
         verbose: as for `keras.Model.fit`.
+        strategy: the devices to train on; by default those of the scope that a run is trained in.
     """
 
     def __init__(
@@ -45,12 +48,14 @@ class Runs:
         data: str = "",
         data_dir: str | Path | None = None,
         verbose: str | int = "auto",
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.dataset = dataset
         self.data = data
         self.data_dir = data_dir
         self.verbose = verbose
+        self.strategy = strategy
 
     def path(self, recipe: Recipe) -> Path:
         """The folder of a run."""
@@ -90,7 +95,9 @@ class Runs:
         if not resume:
             # All that a run writes before its config.json; it would keep `train` from taking the folder.
             (folder / "classes.json").unlink(missing_ok=True)
-        model = train(recipe, self.dataset, folder, resume, self.verbose, self.data, self.data_dir)
+        model = train(
+            recipe, self.dataset, folder, resume, self.verbose, self.data, self.data_dir, strategy=self.strategy
+        )
         split, source = scored_split(recipe), scored_source(recipe, self.dataset)
         report = evaluate(
             model,

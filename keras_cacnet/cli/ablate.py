@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from keras_cacnet.cli.arguments import (
     AddCommand,
     add_data,
+    add_devices,
     add_protocol,
     add_recipe,
     given_experiment,
@@ -33,6 +34,7 @@ def add(command: AddCommand) -> None:
     parser = command("ablate", run, "train and score the rows of one of the paper's Tables 1 to 6, beside its figures")
     parser.add_argument("--table", type=int, required=True, help="number of the table, 1 to 6")
     add_data(parser, required=False)
+    add_devices(parser)
     parser.add_argument("--output", required=True, help="folder of the tables and of the runs, which they share")
     parser.add_argument("--seeds", type=_seeds, default=(0, 1, 2), help="such as 0,1,2; every row has them all")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="rows to run, by their names; all where none is given")
@@ -51,8 +53,10 @@ def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
     from keras_cacnet.evaluation import Protocol
     from keras_cacnet.experiments.published import ENCODING_SCALES
+    from keras_cacnet.training.devices import strategy_for
     from keras_cacnet.training.files import write_atomically, write_json
 
+    strategy = strategy_for(options.devices or "1")  # before anything else runs on TensorFlow
     experiment = given_experiment(options)
     base = given_settings(options, experiment.recipe if experiment else Recipe())
     if experiment and experiment.starts_from:
@@ -67,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     dataset = open_dataset(data, options.data_dir)
     scored = scored_source(base, dataset)
     output = Path(options.output)
-    runs = Runs(output / "runs", dataset, str(data), options.data_dir, options.verbose)
+    runs = Runs(output / "runs", dataset, str(data), options.data_dir, options.verbose, strategy)
     if options.dry_run:
         print(dry_run(laid, runs, options.seeds))
         return 0

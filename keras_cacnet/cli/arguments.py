@@ -32,6 +32,12 @@ def add_data(parser: argparse.ArgumentParser, required: bool) -> None:
     parser.add_argument("--data-dir", type=Path, help="the folder with VOCdevkit; of scenes, where they are kept")
 
 
+def add_devices(parser: argparse.ArgumentParser, otherwise: str = "1") -> None:
+    parser.add_argument(
+        "--devices", help=f"all GPUs, the first N of them, or cpu:N to try it out (default: {otherwise})"
+    )
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="folder that train wrote")
     add_checkpoint(parser)

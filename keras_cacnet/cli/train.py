@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from keras_cacnet.cli.arguments import (
     AddCommand,
     add_data,
+    add_devices,
     add_precision,
     add_recipe,
     given_experiment,
@@ -43,9 +44,7 @@ def add(command: AddCommand) -> None:
         metavar="STEPS",
         help="checkpoints within an epoch too; SIGTERM and SIGINT save anyway",
     )
-    parser.add_argument(
-        "--devices", help="all GPUs, the first N of them, or cpu:N to try it out (default: 1, of a cluster all)"
-    )
+    add_devices(parser, otherwise="1, of a cluster all")
     parser.add_argument(
         "--cluster",
         choices=("tf_config", "slurm"),

@@ -13,20 +13,24 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_cacnet.datasets.check import check_layout, shares_images
-from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.check import check_layout
 from keras_cacnet.datasets.digest import digest
-from keras_cacnet.datasets.source import SegmentationDataset, Source
+from keras_cacnet.datasets.source import SegmentationDataset
 from keras_cacnet.models.cacnet import CaCNet
 from keras_cacnet.models.heads import HEAD_LAYERS
-from keras_cacnet.pipeline.batches import evaluation_batches, training_batches, window_batches
 from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss
 from keras_cacnet.training.devices import is_chief
+from keras_cacnet.training.feeding import (
+    shared_training_batches,
+    shared_validation,
+    training_source,
+    validation_source,
+)
 from keras_cacnet.training.files import write_atomically, write_json
 from keras_cacnet.training.log import Log
-from keras_cacnet.training.loop import Loop, Validation
+from keras_cacnet.training.loop import Loop
 from keras_cacnet.training.losses import SegmentationCrossentropy
-from keras_cacnet.training.metrics import Crossentropy, MeanIoU, PixelAccuracy
+from keras_cacnet.training.metrics import MeanIoU, PixelAccuracy
 from keras_cacnet.training.optimizers import SGD, LossScaleOptimizer, poly
 from keras_cacnet.training.progress import Progress
 from keras_cacnet.training.recipes import Recipe
@@ -100,8 +104,8 @@ def train(
         former = Run(output) if resume and begun(output) else None
         start = _start(former, start_from)
         seen = (former and former.config.get("trained_on")) or trained_on(start, dataset.name, recipe.split)
-        source = _training_source(recipe, dataset, strategy.num_replicas_in_sync)
-        scored = _validation_source(recipe, dataset, seen)
+        source = training_source(recipe, dataset, strategy.num_replicas_in_sync)
+        scored = validation_source(recipe, dataset, seen)
         splits = [recipe.split] if scored is None else [recipe.split, str(recipe.validation_split)]
         check_layout(dataset, splits)
         steps_per_epoch = len(source) // recipe.batch_size
@@ -120,7 +124,7 @@ def train(
                 Progress(),
                 -math.inf,
             )
-            validation = None if scored is None else _validation(recipe, scored, dataset.classes, strategy)
+            validation = None if scored is None else shared_validation(recipe, scored, dataset.classes, strategy)
         if chief and not former:
             write_json(output / "classes.json", dataset.classes.to_json())
             named = {"experiment": experiment, "data": data or dataset.name, "data_dir": data_dir and str(data_dir)}
@@ -129,7 +133,7 @@ def train(
         if progress.epochs >= recipe.epochs:
             return model
         Loop(model, recipe.epochs, steps_per_epoch, validation, progress).run(
-            _training_batches(recipe, source, dataset.classes, progress.step, steps_per_epoch, strategy),
+            shared_training_batches(recipe, source, dataset.classes, progress.step, strategy),
             _callbacks(output, progress.step, chief),
             checkpoints,
             stop,
@@ -180,76 +184,6 @@ def _start(former: Run | None, start_from: str | Path | None) -> Run | None:
     return None if recorded is None or has_checkpoint(former.path) else Run(recorded)
 
 
-def _training_source(recipe: Recipe, dataset: SegmentationDataset, replicas: int) -> Source:
-    source = dataset.source(recipe.split)
-    if len(source) < recipe.batch_size:
-        raise ValueError(
-            f"batch_size={recipe.batch_size} is more than {dataset.name} has images in {recipe.split}, {len(source)}: "
-            "set a smaller batch_size, or add images"
-        )
-    if recipe.batch_size % replicas:
-        raise ValueError(
-            f"batch_size={recipe.batch_size} cannot be shared by {replicas} devices: set a multiple of {replicas}, "
-            "or take fewer devices"
-        )
-    return source
-
-
-def _validation_source(recipe: Recipe, dataset: SegmentationDataset, seen: Sequence[str]) -> Source | None:
-    split = recipe.validation_split
-    if split is None or (split == "val" and split not in dataset.splits):
-        return None
-    for other in seen:
-        if shares_images(dataset, split, other.removeprefix(f"{dataset.name}/")):
-            raise ValueError(
-                f"validation_split={split!r} has images of {other}, which the network is trained on: its scores would "
-                "be those of training images; set validation_split=none, or train on another split"
-            )
-    return dataset.source(split)
-
-
-def _training_batches(
-    recipe: Recipe,
-    source: Source,
-    classes: ClassTable,
-    step: int,
-    steps_per_epoch: int,
-    strategy: tf.distribute.Strategy,
-) -> Any:
-    def batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        shared = training_batches(
-            source,
-            classes,
-            batch_size=recipe.batch_size,
-            crop_size=recipe.crop_size,
-            steps=steps_per_epoch * recipe.epochs,
-            start_step=step,
-            seed=recipe.seed,
-            scale_range=(recipe.scale_min, recipe.scale_max),
-            flip=recipe.flip,
-            shard=(context.input_pipeline_id, context.num_input_pipelines),
-        )
-        # Of one batch a part for every replica.
-        return shared.rebatch(recipe.batch_size // context.num_replicas_in_sync, drop_remainder=True)
-
-    return strategy.distribute_datasets_from_function(batches)
-
-
-def _validation(recipe: Recipe, scored: Source, classes: ClassTable, strategy: tf.distribute.Strategy) -> Validation:
-    def batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        shared = {
-            "replicas": context.num_replicas_in_sync,
-            "shard": (context.input_pipeline_id, context.num_input_pipelines),
-        }
-        if recipe.input_size is None:
-            return evaluation_batches(scored, classes, **shared)
-        return window_batches(scored, classes, recipe.input_size, **shared)
-
-    # Keras' own `val_loss` is a mean over batches, and depends on how images share them.
-    metrics = [Crossentropy(name="loss"), MeanIoU(len(classes)), PixelAccuracy(len(classes))]
-    return Validation(strategy.distribute_datasets_from_function(batches), metrics, _validation_epochs(recipe))
-
-
 def _compiled(recipe: Recipe, dataset: SegmentationDataset, total_steps: int, start: Run | None) -> keras.Model:
     num_classes = len(dataset.classes)
     if start is None:
@@ -291,8 +225,3 @@ def _record(
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "hardware": {"processors": os.cpu_count(), "machine": platform.machine()},
     }
-
-
-def _validation_epochs(recipe: Recipe) -> list[int]:
-    epochs = list(range(recipe.validate_every, recipe.epochs + 1, recipe.validate_every))
-    return epochs if recipe.epochs in epochs else [*epochs, recipe.epochs]

@@ -35,7 +35,7 @@ class Bench:
         self.scores = lambda recipe, protocol: 500
         self.fail = lambda recipe: None
 
-    def train(self, recipe, dataset, folder, resume, verbose, data, data_dir):
+    def train(self, recipe, dataset, folder, resume, verbose, data, data_dir, strategy):
         self.trained.append(recipe)
         self.resumed.append(resume)
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,16 @@
 """Which devices a run trains on: one, several, or those of several machines."""
 
+import faulthandler
 import os
 import re
+import sys
 
 import tensorflow as tf
+
+from keras_cacnet.training.workers import lost_workers, require_agreement
+
+START_S = 900
+"""Seconds after which a process of a cluster gives up waiting for those that have not started."""
 
 
 def strategy_for(devices: str = "1", cluster: str | None = None) -> tf.distribute.Strategy:
@@ -13,14 +20,15 @@ def strategy_for(devices: str = "1", cluster: str | None = None) -> tf.distribut
         devices: "all" GPUs of this machine, or the first so many of them, such as "2"; without a GPU "1" and "all" are
             the CPU. "cpu:2" splits the CPU into two logical devices, to try out what several do.
         cluster: None for this machine alone; "tf_config" or "slurm" for all processes that the variable TF_CONFIG, or
-            Slurm, tells of, each of which trains on all its GPUs.
+            Slurm, tells of, each of which trains on all the GPUs that it sees. Where not all of them start, those
+            that wait end with status 1 after `START_S` seconds.
 
     Returns:
         The strategy; the default one for a single device.
 
     Raises:
         ValueError: words that mean nothing, more devices than there are, a cluster with another choice of devices
-            than all, or TF_CONFIG is not set.
+            than all, or variables of the cluster that are not set.
 
     Example:
         >>> strategy_for("1").num_replicas_in_sync
@@ -61,6 +69,38 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_type == "chief" if has_chief else resolver.task_id == 0
 
 
+def slurm_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
+    """The processes of a Slurm step, as the variables that `srun` sets tell of them.
+
+    TensorFlow's `SlurmClusterResolver` reads the list of machines. Its ranks are not taken: it sorts the machines by
+    name, n10 before n2, which Slurm does not. Nor does it work without GPUs, or for two jobs on one machine.
+
+    Returns:
+        A resolver; process i of a machine listens on port 15000 + 16 * (job id % 1000) + i.
+
+    Raises:
+        ValueError: a variable is not set.
+    """
+    step = ("SLURM_STEP_NUM_TASKS", "SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE")
+    names = ("SLURM_JOB_ID", "SLURM_PROCID", "SLURM_LOCALID", "SLURMD_NODENAME", *step)
+    if missing := [name for name in names if name not in os.environ]:
+        raise ValueError(f"cluster='slurm' needs {missing[0]}, which is not set: start the processes by srun")
+    port = 15000 + 16 * (int(os.environ["SLURM_JOB_ID"]) % 1000)
+    # The counts of GPUs only say how many processes a machine may have; those of Slurm are left as they are.
+    tasks = int(os.environ["SLURM_STEP_NUM_TASKS"])
+    cluster = tf.distribute.cluster_resolver.SlurmClusterResolver(
+        port_base=port, gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
+    ).cluster_spec()
+    own = f"{os.environ['SLURMD_NODENAME']}:{port + int(os.environ['SLURM_LOCALID'])}"
+    return tf.distribute.cluster_resolver.SimpleClusterResolver(
+        cluster,
+        task_type="worker",
+        task_id=cluster.job_tasks("worker").index(own),
+        num_accelerators={"GPU": len(tf.config.list_physical_devices("GPU"))},
+        rpc_layer="grpc",
+    )
+
+
 def _on_cpu(count: int) -> tf.distribute.Strategy:
     if count == 1:
         return tf.distribute.get_strategy()
@@ -80,11 +120,19 @@ def _of_cluster(devices: str, cluster: str) -> tf.distribute.Strategy:
     if devices != "all":
         raise ValueError(f"devices={devices!r} does not go with cluster={cluster!r}: its processes train on all theirs")
     if cluster == "slurm":
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
+        resolver = slurm_resolver()
     elif cluster == "tf_config":
         if not os.environ.get("TF_CONFIG"):
             raise ValueError("cluster='tf_config' needs the variable TF_CONFIG, which is not set")
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     else:
         raise ValueError(f"cluster must be tf_config or slurm, got {cluster!r}")
-    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    # TensorFlow waits for the other processes deaf to signals and with Python's lock; this clock runs without it.
+    faulthandler.dump_traceback_later(START_S, exit=True, file=sys.__stderr__ or 2)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        with lost_workers(strategy):
+            require_agreement(strategy, "started")  # the first process waits here
+        return strategy
+    finally:
+        faulthandler.cancel_dump_traceback_later()

@@ -31,6 +31,7 @@ def test_a_second_one_does_what_it_always_did(name, status):
     program = f"""
 import signal
 from keras_cacnet.training.signals import StopSignals
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background shells have it ignored
 with StopSignals() as stop:
     stop.defer()
     signal.raise_signal(signal.{name})

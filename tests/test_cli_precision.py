@@ -16,7 +16,10 @@ def coast(tmp_path_factory, write_coast):
     return str(write_coast(tmp_path_factory.mktemp("precision") / "coast"))
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16", "float64"])
+SLOW = [pytest.param(precision, marks=pytest.mark.slow) for precision in ("bfloat16", "float64")]
+
+
+@pytest.mark.parametrize("precision", ["float16", *SLOW])
 def test_a_run_is_trained_saved_and_scored_in_its_precision(coast, tmp_path, precision):
     run = tmp_path / "run"
     words = ["train", "--data", coast, "--output", str(run), "--verbose", "0", "--precision", precision]

@@ -253,6 +253,7 @@ def test_processes_of_slurm(start, undisturbed, data, tmp_path):
     assert_same_end(output, undisturbed)
 
 
+@pytest.mark.slow
 def test_the_command_in_two_processes_is_the_command_in_one(share, undisturbed, tmp_path):
     """And the chief alone writes and shows its progress."""
     output = tmp_path / "shared"

@@ -70,7 +70,12 @@ def require_agreement(strategy: tf.distribute.Strategy, value: Any) -> None:
     if not several_processes(strategy):
         return
     own = tf.constant(zlib.crc32(json.dumps(value, sort_keys=True).encode()), "int64")
-    summed = strategy.run(lambda: sum_over_replicas(tf.identity(own)))
+
+    @tf.function(autograph=False)
+    def over_processes() -> Any:
+        return strategy.run(lambda: sum_over_replicas(tf.identity(own)))
+
+    summed = over_processes()
     if int(strategy.experimental_local_results(summed)[0]) != int(own) * strategy.num_replicas_in_sync:
         raise ValueError(
             "the processes of the run differ: each needs the same command, the same files of data, and an --output "

@@ -1,0 +1,222 @@
+"""What an export is: classes, input, training, scores, versions and checksums, for people and for programs."""
+
+import hashlib
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from keras_cacnet.datasets.classes import VOID
+from keras_cacnet.evaluation.protocol import Protocol
+from keras_cacnet.training.files import write_atomically, write_json
+from keras_cacnet.training.run import Run
+from keras_cacnet.training.settings import shown
+
+EXTRA = "assets.extra"
+"""The one folder of a SavedModel that servers leave to its owner."""
+
+INPUT = {
+    "images": "RGB, 0..255; the network scales and normalises them itself",
+    "class_ids": "of every pixel the index of its likeliest class, in the order of the classes here",
+    "probabilities": "of every pixel the softmax over the classes, in the same order",
+}
+
+
+def card_paths(export: str | Path) -> tuple[Path, Path]:
+    """Where the card of an export lies, as JSON and as Markdown.
+
+    Args:
+        export: a folder, as of a SavedModel, or a file.
+
+    Returns:
+        Inside a folder in `assets.extra`; beside a file under its name.
+
+    Example:
+        >>> [str(path) for path in card_paths("served/cacnet.tflite")]
+        ['served/cacnet.model_card.json', 'served/cacnet.model_card.md']
+    """
+    export = Path(export)
+    if export.is_dir():
+        return export / EXTRA / "model_card.json", export / EXTRA / "model_card.md"
+    return export.with_suffix(".model_card.json"), export.with_suffix(".model_card.md")
+
+
+def model_card(export: str | Path, run: Run, checkpoint: str = "best") -> dict[str, Any]:
+    """Collect what is known of an export.
+
+    Args:
+        export: the folder or file.
+        run: the run that it was made from; its evaluations of this checkpoint are the scores.
+        checkpoint: which of the run's checkpoints.
+
+    Returns:
+        Values that JSON can hold: `name`, `format`, `classes` with their colours, `void_id`, `contract` of input and
+        output, `training` with recipe and data, `scores`, each with its protocol, `versions`, and `files` with sizes
+        and SHA-256.
+
+    Raises:
+        FileNotFoundError: there is no export.
+    """
+    export = Path(export)
+    if not export.exists():
+        raise FileNotFoundError(f"{export} is not there: export the run first")
+    config, classes = run.config, run.classes
+    return {
+        "name": config.get("experiment") or run.path.resolve().name,
+        "format": "SavedModel" if export.is_dir() else export.suffix.removeprefix("."),
+        "checkpoint": checkpoint,
+        "classes": [
+            {"index": index, "name": name, "color": list(color)}
+            for index, (name, color) in enumerate(zip(classes.names, classes.palette, strict=True))
+        ],
+        "void_id": VOID,
+        "contract": INPUT,
+        "training": {
+            # Names alone: whose disk the data lay on is nobody's business.
+            "data": Path(config["data"]).name,
+            "trained_on": ["/".join(Path(seen).parts[-2:]) for seen in config["trained_on"]],
+            "images": config["images"],
+            "recipe": config["recipe"],
+        },
+        "scores": _scores(run, checkpoint),
+        "versions": config["versions"],
+        "files": _files(export),
+    }
+
+
+def write_model_card(export: str | Path, run: Run, checkpoint: str = "best") -> tuple[Path, Path]:
+    """Write the card of an export, as JSON and as Markdown.
+
+    Args:
+        export: the folder or file.
+        run: the run that it was made from.
+        checkpoint: which of the run's checkpoints.
+
+    Returns:
+        The two paths, see `card_paths`.
+
+    Raises:
+        FileNotFoundError: there is no export.
+    """
+    card = model_card(export, run, checkpoint)
+    machine, people = card_paths(export)
+    machine.parent.mkdir(exist_ok=True)
+    write_json(machine, card)
+    write_atomically(people, lambda path: path.write_text(to_markdown(card), encoding="utf-8"))
+    return machine, people
+
+
+def changed_files(export: str | Path) -> list[str]:
+    """Compare the files of an export with the checksums of its card.
+
+    Args:
+        export: the folder or file.
+
+    Returns:
+        What is missing or not as it was written; nothing where all is well.
+
+    Raises:
+        FileNotFoundError: there is no card.
+    """
+    path, _ = card_paths(export)
+    if not path.is_file():
+        raise FileNotFoundError(f"{export} has no model card at {path}: export it again")
+    then = {entry["path"]: entry["sha256"] for entry in json.loads(path.read_text(encoding="utf-8"))["files"]}
+    now = {entry["path"]: entry["sha256"] for entry in _files(Path(export))}
+    return [f"{name} is {'changed' if name in now else 'missing'}" for name in then if now.get(name) != then[name]]
+
+
+def to_markdown(card: dict[str, Any]) -> str:
+    """The card as people read it."""
+    training = card["training"]
+    lines = [
+        f"# {card['name']}",
+        "",
+        f"A CaC-Net for semantic segmentation as {card['format']}, from the run's checkpoint `{card['checkpoint']}`.",
+        "Every pixel gets one of the classes below: there is no answer for what is none of them.",
+        "",
+        "## Input and output",
+        "",
+        *_table(("name", "is"), card["contract"].items()),
+        "",
+        "## Classes",
+        "",
+        *_table(
+            ("index", "name", "colour"), [(c["index"], c["name"], shown(tuple(c["color"]))) for c in card["classes"]]
+        ),
+        "",
+        f"Masks mark pixels of no class with {card['void_id']}; predictions never do.",
+        "",
+        "## Scores",
+        "",
+        *_score_lines(card["scores"]),
+        "",
+        "## Training",
+        "",
+        f"On {', '.join(training['trained_on'])} ({_counts(training['images'])}).",
+        "",
+        *_table(("setting", "value"), [(key, shown(_tuple(value))) for key, value in training["recipe"].items()]),
+        "",
+        "## Versions",
+        "",
+        *_table(("package", "version"), card["versions"].items()),
+        "",
+        "## Files",
+        "",
+        *_table(("file", "bytes", "SHA-256"), [(f["path"], f["bytes"], f["sha256"]) for f in card["files"]]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _scores(run: Run, checkpoint: str) -> list[dict[str, Any]]:
+    kept = ("split", "protocol", "images", "pixel_accuracy", "mean_iou", "absent_rule")
+    found = []
+    for path in sorted(run.path.glob("evaluation_*.json")):
+        values = json.loads(path.read_text())
+        if values.get("checkpoint") == checkpoint:
+            found.append({name: values[name] for name in kept} | {"classes": values["classes"]})
+    return found
+
+
+def _score_lines(scores: list[dict[str, Any]]) -> list[str]:
+    if not scores:
+        return [
+            "None yet: `keras-cacnet evaluate RUN --data DATA --split val` writes them, and the next export has them."
+        ]
+    names = {entry.name for entry in fields(Protocol)}
+    rows = []
+    for score in scores:
+        given: dict[str, Any] = {key: _tuple(value) for key, value in score["protocol"].items() if key in names}
+        figures = [_percent(score[name]) for name in ("pixel_accuracy", "mean_iou")]
+        rows.append((f"{score['images']:,} of {score['split']}", Protocol(**given).to_text(), *figures))
+    rules = {score["absent_rule"] for score in scores}
+    return [*_table(("images", "shown as", "pixel accuracy, %", "mIoU, %"), rows), "", "; ".join(sorted(rules)) + "."]
+
+
+def _files(export: Path) -> list[dict[str, Any]]:
+    own = set(card_paths(export))
+    paths = sorted(path for path in export.rglob("*") if path.is_file()) if export.is_dir() else [export]
+    root = export if export.is_dir() else export.parent
+    found = []
+    for path in (path for path in paths if path not in own):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found.append({"path": path.relative_to(root).as_posix(), "bytes": path.stat().st_size, "sha256": digest})
+    return found
+
+
+def _table(head: tuple[str, ...], rows: Any) -> list[str]:
+    lines = [head, ("---",) * len(head), *rows]
+    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in lines]
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _counts(images: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} images in {split}" for split, count in images.items())
+
+
+def _percent(share: float | None) -> str:
+    return "undefined" if share is None else f"{100 * share:.2f}"

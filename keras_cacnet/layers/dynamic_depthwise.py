@@ -58,7 +58,7 @@ def _folded_convolution(x: Any, kernels: Any, rate: int) -> Any:
         result = tf.raw_ops.DepthwiseConv2dNative(input=planes, filter=filters, strides=[1, 1, 1, 1], padding="SAME")
     else:
         border = size // 2 * rate
-        below, right = -height % rate, -width % rate
+        below, right = (rate - height % rate) % rate, (rate - width % rate) % rate
         phases = tf.space_to_batch(planes, [rate, rate], [[border, border + below], [border, border + right]])
         phases = tf.raw_ops.DepthwiseConv2dNative(input=phases, filter=filters, strides=[1, 1, 1, 1], padding="VALID")
         result = tf.batch_to_space(phases, [rate, rate], [[0, below], [0, right]])

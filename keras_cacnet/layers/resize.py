@@ -37,7 +37,8 @@ class PadToMultiple(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         for axis in (1, 2):
             size = ops.shape(x)[axis]
-            rows = ops.minimum(ops.arange(-(-size // self.multiple) * self.multiple), size - 1)
+            whole = (size + self.multiple - 1) // self.multiple * self.multiple
+            rows = ops.minimum(ops.arange(whole), size - 1)
             x = ops.take(x, rows, axis=axis)
         return x
 

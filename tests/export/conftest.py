@@ -1,9 +1,20 @@
-"""A small network of the library's form: images of any size in, logits of that size out."""
+"""A small network of the library's form, a small CaC-Net, and a process that serves exports without Keras."""
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
+from PIL import Image
 
+import keras_cacnet as kc
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.export import saved_model
 from keras_cacnet.layers.resize import ResizeLike
 
 
@@ -19,3 +30,108 @@ def model():
     x = keras.layers.Rescaling(1 / 64)(images)
     x = keras.layers.Conv2D(3, 3, strides=4, padding="same", kernel_initializer="orthogonal")(x)
     return keras.Model(images, ResizeLike(4)([x, images]), name="small")
+
+
+@pytest.fixture(scope="session")
+def cacnet():
+    """A CaC-Net whose classes differ from pixel to pixel, with batch-norm statistics that fit its weights."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    model = kc.CaCNet(5, backbone="resnet14_narrow", head_channels=8, kernel_sizes=(3, 5), name="cacnet")
+    for weight in model.trainable_weights:
+        if weight.name == "gamma":
+            weight.assign(rng.uniform(0.5, 1.0, weight.shape))
+        elif weight.name in ("beta", "bias"):
+            weight.assign(rng.normal(size=weight.shape))
+    batch = rng.integers(0, 256, (4, 32, 32, 3)).astype("float32")
+    for _ in range(40):
+        model(batch, training=True)
+    # No class is the likeliest everywhere.
+    logits = keras.ops.convert_to_numpy(model(batch, training=False))
+    (bias,) = [weight for weight in model.trainable_weights if weight.path == "classifier/bias"]
+    bias.assign(bias - logits.mean(axis=(0, 1, 2)))
+    return model
+
+
+@pytest.fixture(scope="session")
+def protocol():
+    return kc.evaluation.Protocol((0.5, 1.0, 1.25), flip=True)
+
+
+@pytest.fixture(scope="session")
+def cacnet_export(cacnet, protocol, tmp_path_factory):
+    """Its SavedModel, with all signatures."""
+    return saved_model(cacnet, tmp_path_factory.mktemp("exports") / "cacnet" / "1", multiscale=protocol)
+
+
+@pytest.fixture(scope="session")
+def serve(cacnet_export):
+    """Calls a signature of it, by name and with one array, in a process without Keras and without this package."""
+    script = Path(__file__).with_name("without_keras.py")
+    process = subprocess.Popen(
+        # -P keeps the script's folder off the import path.
+        [sys.executable, "-P", script, cacnet_export],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+    )
+
+    def call(signature, value):
+        pickle.dump((signature, value), process.stdin)
+        process.stdin.flush()
+        answer = pickle.load(process.stdout)
+        if isinstance(answer, str):
+            raise RuntimeError(answer)
+        return answer
+
+    yield call
+    process.stdin.close()
+    process.stdout.close()
+    assert process.wait(60) == 0
+
+
+@pytest.fixture(scope="session")
+def photograph():
+    """Draws an image of a size: smooth, so that a JPEG of it is as in life, and different everywhere."""
+
+    def draw(height, width, seed=0):
+        small = np.random.default_rng(seed).integers(0, 256, (-(-height // 4), -(-width // 4), 3)).astype("uint8")
+        return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def file_of():
+    """Writes an array, or a Pillow image, as the bytes of a file."""
+
+    def write(image, kind="PNG", **options):
+        file = io.BytesIO()
+        image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        image.save(file, kind, **options)
+        return file.getvalue()
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def assert_as_keras(cacnet):
+    """Holds the answer for a batch against Keras on the CPU: probabilities within 1e-5, and the same classes."""
+
+    def check(images, class_ids, probabilities=None):
+        logits = cacnet(np.asarray(images, "float32"), training=False)
+        expected = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+        if probabilities is not None:
+            np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-5)
+        assert class_ids.dtype == np.int32
+        assert class_ids.shape == expected.shape[:-1]
+        best = np.sort(expected, axis=-1)
+        # Two classes as likely to the last digit of float32 may change places; any other pixel must not.
+        clear = best[..., -1] - best[..., -2] > 1e-5
+        assert clear.mean() > 0.99
+        np.testing.assert_array_equal(class_ids[clear], expected.argmax(axis=-1)[clear])
+        # Else equality would prove nothing.
+        assert len(np.unique(class_ids)) > 1
+
+    return check

@@ -43,13 +43,16 @@ def cacnet():
             weight.assign(rng.uniform(0.5, 1.0, weight.shape))
         elif weight.name in ("beta", "bias"):
             weight.assign(rng.normal(size=weight.shape))
-    batch = rng.integers(0, 256, (4, 32, 32, 3)).astype("float32")
+    # Patches, not noise: statistics that do not fit the images let numbers grow, and rounding errors with them.
+    batch = rng.integers(0, 256, (4, 5, 5, 3)).astype("float32").repeat(8, axis=1).repeat(8, axis=2)
     for _ in range(40):
         model(batch, training=True)
-    # No class is the likeliest everywhere.
+    # No class is the likeliest everywhere, and none is certain: saturated probabilities would hide differences.
     logits = keras.ops.convert_to_numpy(model(batch, training=False))
-    (bias,) = [weight for weight in model.trainable_weights if weight.path == "classifier/bias"]
-    bias.assign(bias - logits.mean(axis=(0, 1, 2)))
+    classifier = {weight.path: weight for weight in model.trainable_weights if weight.path.startswith("classifier/")}
+    kernel, bias = classifier["classifier/kernel"], classifier["classifier/bias"]
+    bias.assign((bias - logits.mean(axis=(0, 1, 2))) / logits.std())
+    kernel.assign(kernel / logits.std())
     return model
 
 
@@ -127,8 +130,8 @@ def assert_as_keras(cacnet):
         assert class_ids.dtype == np.int32
         assert class_ids.shape == expected.shape[:-1]
         best = np.sort(expected, axis=-1)
-        # Two classes as likely to the last digit of float32 may change places; any other pixel must not.
-        clear = best[..., -1] - best[..., -2] > 1e-5
+        # Probabilities may be 1e-5 off, so classes closer than twice that may change places; no others may.
+        clear = best[..., -1] - best[..., -2] > 2e-5
         assert clear.mean() > 0.99
         np.testing.assert_array_equal(class_ids[clear], expected.argmax(axis=-1)[clear])
         # Else equality would prove nothing.

@@ -191,17 +191,3 @@ def test_probabilities_are_not_taken_for_logits(tmp_path):
     layers = [keras.Input((None, None, 3)), keras.layers.Conv2D(4, 1, activation="softmax")]
     with pytest.raises(ValueError, match="export the model without its last softmax"):
         saved_model(keras.Sequential(layers), tmp_path / "1")
-
-
-@pytest.mark.slow
-def test_tensorflows_own_tool_runs_it(model, tmp_path):
-    path = saved_model(model, tmp_path / "1")
-    images = np.random.default_rng(0).integers(0, 256, (1, 6, 5, 3)).astype("uint8")
-    np.save(tmp_path / "images.npy", images)
-    tool = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir", path]
-    options = ["--tag_set", "serve", "--signature_def", "serving_default"]
-    data = ["--inputs", f"images={tmp_path / 'images.npy'}", "--outdir", tmp_path]
-    process = subprocess.run([*tool, *options, *data], capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stderr[-2000:]
-    expected = keras.ops.argmax(model(images.astype("float32"), training=False), axis=-1)
-    np.testing.assert_array_equal(np.load(tmp_path / "class_ids.npy"), expected)

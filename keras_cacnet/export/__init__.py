@@ -1,6 +1,7 @@
-"""Models for serving, without Keras and without this package."""
+"""Models for serving and for devices, without Keras and without this package."""
 
 from keras_cacnet.export.saved_model import saved_model
+from keras_cacnet.export.tflite import tflite
 from keras_cacnet.export.verification import Verification, verify
 
-__all__ = ["Verification", "saved_model", "verify"]
+__all__ = ["Verification", "saved_model", "tflite", "verify"]

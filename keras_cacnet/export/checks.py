@@ -10,7 +10,7 @@ from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import require_class_count, segmentation_logits
 
 # Odd, and no multiple of any output stride: a network that cannot take every size shows it here.
-_TRIAL = (1, 33, 47, 3)
+TRIAL_SIZE = (33, 47)
 
 
 def require_place(path: Path, overwrite: bool) -> None:
@@ -34,36 +34,68 @@ def require_place(path: Path, overwrite: bool) -> None:
         raise ValueError(f"{path} holds other things than a SavedModel and is not replaced: name another folder")
 
 
-def require_logits_of_any_size(model: keras.Model, classes: ClassTable | None) -> int:
-    """Refuse a model that does not take images of any size, or gives something else than their logits.
-
-    Args:
-        model: is called once, on a small image.
-        classes: its class table, where there is one.
-
-    Returns:
-        The number of classes.
+def require_any_size(model: keras.Model) -> None:
+    """Refuse a model that does not take images of any size.
 
     Raises:
-        ValueError: the model does not take (B, H, W, 3) of any size, gives something else than logits of the size
-            of its input, or another number of classes than the table has.
+        ValueError: the model does not take (B, H, W, 3) of any height and width.
     """
-    shapes = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or []]
-    if len(shapes) > 1 or any(len(shape) != 4 or shape[1:] != (None, None, 3) for shape in shapes):
+    if (found := require_one_image(model)) != (None, None):
         raise ValueError(
-            f"model {model.name!r} takes {', '.join(map(str, shapes))}; an export takes images of any size: build the "
-            "model with one keras.Input((None, None, 3))"
+            f"model {model.name!r} takes {(None, *found, 3)}; an export takes images of any size: build the model with "
+            "one keras.Input((None, None, 3))"
         )
     if size := getattr(model, "input_size", None):
         raise ValueError(
             f"model {model.name!r} takes images of {size[0]}x{size[1]} alone, for reweighting={model.reweighting!r} "
             "has a weight for every position; an export takes images of any size: train another reweighting"
         )
-    images = np.random.default_rng(0).integers(0, 256, _TRIAL)
-    logits = segmentation_logits(model, tf.cast(images, tf.float32))
-    if tuple(logits.shape[:3]) != _TRIAL[:3]:
+
+
+def require_one_image(model: keras.Model) -> tuple[int | None, int | None]:
+    """The height and width that a model says it takes, None where it takes any.
+
+    Raises:
+        ValueError: it takes something else than one batch of RGB images.
+
+    Example:
+        >>> require_one_image(keras.Sequential([keras.Input((None, 64, 3)), keras.layers.Conv2D(2, 1)]))
+        (None, 64)
+    """
+    shapes = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or []]
+    if len(shapes) > 1 or any(len(shape) != 4 or shape[-1] != 3 for shape in shapes):
         raise ValueError(
-            f"model {model.name!r} gives {tuple(logits.shape)} for images {_TRIAL}; logits must have the size of the "
+            f"model {model.name!r} takes {', '.join(map(str, shapes))}; an export takes images of any size: build the "
+            "model with one keras.Input((None, None, 3))"
+        )
+    return shapes[0][1:3] if shapes else (None, None)
+
+
+def require_logits(model: keras.Model, classes: ClassTable | None, size: tuple[int, int] = TRIAL_SIZE) -> int:
+    """Show a model a noisy image and refuse it where it does not answer with logits of that size.
+
+    Args:
+        model: the model.
+        classes: the classes that the logits must be of; None for any.
+        size: height and width of the image, in pixels.
+
+    Returns:
+        The number of classes.
+
+    Raises:
+        ValueError: it gives no logits, or some of another size or number, or probabilities.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
+        >>> require_logits(model, None)
+        2
+    """
+    shape = (1, *size, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape)
+    logits = segmentation_logits(model, tf.cast(images, tf.float32))
+    if tuple(logits.shape[:3]) != shape[:3]:
+        raise ValueError(
+            f"model {model.name!r} gives {tuple(logits.shape)} for images {shape}; logits must have the size of the "
             "input: resize them inside the model"
         )
     if classes is not None:

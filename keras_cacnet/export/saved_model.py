@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.evaluation.protocol import Protocol
-from keras_cacnet.export.checks import require_logits_of_any_size, require_place
+from keras_cacnet.export.checks import require_any_size, require_logits, require_place
 from keras_cacnet.export.encoded import encoded_signature
 from keras_cacnet.export.multiscale import multiscale_signature, require_whole_images
 from keras_cacnet.export.signatures import Serve, image_signature, shared_logits
@@ -99,7 +99,8 @@ def saved_model(
     if multiscale is not None:
         require_whole_images(multiscale)
     require_place(path, overwrite)
-    count = require_logits_of_any_size(model, classes)
+    require_any_size(model)
+    count = require_logits(model, classes)
     endpoints = _endpoints(model, count, multiscale, max_pixels)
     path.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex[:8]

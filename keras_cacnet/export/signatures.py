@@ -1,6 +1,6 @@
 """The signatures that take images as numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -12,11 +12,15 @@ Serve = Callable[[Any], dict[str, Any]]
 """What a signature runs: one tensor in, tensors by name out."""
 
 
-def shared_logits(model: keras.Model) -> Callable[[Any], Any]:
+def shared_logits(
+    model: keras.Model, batch: int | None = None, size: Sequence[int | None] = (None, None)
+) -> Callable[[Any], Any]:
     """Trace a model once, for all signatures: they call it as one function of the graph.
 
     Args:
         model: gives logits of the size of its input.
+        batch: the only number of images that it is for; None for any.
+        size: the only height and width; None for any.
 
     Shapes:
         - images: float32 (B, H, W, 3), in 0..255
@@ -29,7 +33,7 @@ def shared_logits(model: keras.Model) -> Callable[[Any], Any]:
     def logits(images: Any) -> Any:
         return segmentation_logits(model, images)
 
-    images = tf.TensorSpec((None, None, None, 3), tf.float32, name="images")
+    images = tf.TensorSpec((batch, *size, 3), tf.float32, name="images")
     return tf.function(logits, input_signature=[images], autograph=False)
 
 

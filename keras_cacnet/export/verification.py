@@ -1,5 +1,6 @@
 """Holding an exported model against Keras, in a process that has no Keras."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -32,13 +33,14 @@ class Verification:
 
 
 def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -> Verification:
-    """Compare a SavedModel with the model it was made from.
+    """Compare a SavedModel or a TFLite file with the model it was made from.
 
-    The SavedModel runs in a fresh Python process in which importing keras, tf_keras or keras_cacnet fails, so
-    that only what is in the export can answer. Both sides run on the CPU: a GPU rounds differently.
+    The export runs in a fresh Python process in which importing keras, tf_keras or keras_cacnet fails, for a TFLite
+    file also tensorflow, so that only what is in the export can answer. A TFLite file is run by LiteRT, image by
+    image. Both sides run on the CPU: a GPU rounds differently.
 
     Args:
-        path: what `saved_model` has written.
+        path: what `saved_model` or `tflite` has written.
         model: the model in Keras.
         images: batches of RGB images, of any sizes.
 
@@ -49,10 +51,11 @@ def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -
         The largest difference and the share of equal classes.
 
     Raises:
-        FileNotFoundError: there is no SavedModel at `path`.
+        FileNotFoundError: there is neither a SavedModel nor a TFLite file at `path`.
         ValueError: no images, images that are not uint8 (B, H, W, 3), or Keras on another backend than
             TensorFlow.
-        RuntimeError: the SavedModel could not be run; the message ends with what the process said.
+        ImportError: the package ai-edge-litert, which runs TFLite files, is not installed.
+        RuntimeError: the export could not be run; the message ends with what the process said.
 
     Example:
         >>> from keras_cacnet.export import saved_model
@@ -61,10 +64,9 @@ def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -
         >>> verify(path, model, [np.full((2, 5, 7, 3), 9, "uint8")]).largest_difference < 1e-5
         True
     """
-    require_tensorflow("the comparison with a SavedModel")
+    require_tensorflow("the comparison with an export")
     path = Path(path)
-    if not (path / "saved_model.pb").is_file():
-        raise FileNotFoundError(f"{path} is no SavedModel: it has no saved_model.pb")
+    _require_export(path)
     batches = [np.asarray(batch) for batch in images]
     if not batches:
         raise ValueError("there are no images to compare on")
@@ -88,11 +90,22 @@ def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -
     return Verification(difference, equal / pixels, tuple(batch.shape for batch in batches))
 
 
+def _require_export(path: Path) -> None:
+    if path.suffix == ".tflite" and not path.is_dir():
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+        if importlib.util.find_spec("ai_edge_litert") is None:
+            raise ImportError("a TFLite file is run by ai-edge-litert: pip install 'keras-cacnet[tflite]'")
+    elif not (path / "saved_model.pb").is_file():
+        raise FileNotFoundError(f"{path} is no SavedModel: it has no saved_model.pb")
+
+
 def _serve(path: Path, batches: list[np.ndarray]) -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         sent, received = Path(folder, "images.npz"), Path(folder, "results.npz")
         np.savez(sent, *batches)
-        script = Path(__file__).with_name("without_keras.py")
+        runner = "without_keras.py" if path.is_dir() else "without_tensorflow.py"
+        script = Path(__file__).with_name(runner)
         process = subprocess.run(
             # -P keeps the script's folder off the import path.
             [sys.executable, "-P", script, path, sent, received],

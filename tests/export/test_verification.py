@@ -8,29 +8,7 @@ import keras_cacnet as kc
 from keras_cacnet.export import saved_model, verify
 
 
-def photographs(*shapes):
-    rng = np.random.default_rng(0)
-    return [rng.integers(0, 256, (*shape, 3)).astype("uint8") for shape in shapes]
-
-
-def settled(model):
-    """Random weights everywhere, and batch-norm statistics that fit them, as after training.
-
-    Statistics drawn at random would not do: predicted kernels reach 10,000 then, and float32 itself is 1e-2 off.
-    """
-    rng = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        if weight.name in ("gamma", "beta", "bias"):
-            weight.assign(
-                rng.uniform(0.5, 1.0, weight.shape) if weight.name == "gamma" else rng.normal(size=weight.shape)
-            )
-    batch = photographs((4, 32, 32))[0].astype("float32")
-    for _ in range(40):
-        model(batch, training=True)
-    return model
-
-
-def test_a_cacnet_is_served_as_keras_predicts_it_where_keras_cannot_be_imported(tmp_path):
+def test_a_cacnet_is_served_as_keras_predicts_it_where_keras_cannot_be_imported(tmp_path, photographs, settled):
     model = settled(kc.CaCNet(5, backbone="resnet14_narrow", head_channels=8, kernel_sizes=(3, 5)))
     path = saved_model(model, tmp_path / "1")
     images = photographs((1, 33, 47), (2, 64, 48), (1, 17, 96), (2, 33, 47))
@@ -44,7 +22,7 @@ def test_a_cacnet_is_served_as_keras_predicts_it_where_keras_cannot_be_imported(
     assert result.shapes == ((1, 33, 47, 3), (2, 64, 48, 3), (1, 17, 96, 3), (2, 33, 47, 3))
 
 
-def test_other_weights_show(model, tmp_path):
+def test_other_weights_show(model, tmp_path, photographs):
     path = saved_model(model, tmp_path / "1")
     model.set_weights([-weight for weight in model.get_weights()])
     result = verify(path, model, photographs((1, 8, 8)))
@@ -53,7 +31,7 @@ def test_other_weights_show(model, tmp_path):
 
 
 @pytest.mark.parametrize("where", ["keras", "export"])
-def test_nan_is_no_agreement(model, tmp_path, monkeypatch, where):
+def test_nan_is_no_agreement(model, tmp_path, monkeypatch, where, photographs):
     (tmp_path / "saved_model.pb").touch()
     served = {
         "arr_0/probabilities": np.full((1, 8, 8, 3), np.nan if where == "export" else 1 / 3, "float32"),
@@ -65,14 +43,14 @@ def test_nan_is_no_agreement(model, tmp_path, monkeypatch, where):
     assert verify(tmp_path, model, photographs((1, 8, 8))).largest_difference == float("inf")
 
 
-def test_a_damaged_export_is_told_with_its_reason(model, tmp_path):
+def test_a_damaged_export_is_told_with_its_reason(model, tmp_path, photographs):
     path = saved_model(model, tmp_path / "1")
     shutil.rmtree(path / "variables")
     with pytest.raises(RuntimeError, match=r"1 could not be run without Keras:\n(.|\n)*variables"):
         verify(path, model, photographs((1, 8, 8)))
 
 
-def test_a_path_without_an_export_is_refused(model, tmp_path):
+def test_a_path_without_an_export_is_refused(model, tmp_path, photographs):
     with pytest.raises(FileNotFoundError, match="is no SavedModel"):
         verify(tmp_path, model, photographs((1, 8, 8)))
 

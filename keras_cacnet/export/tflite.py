@@ -1,0 +1,209 @@
+"""A TFLite file for LiteRT, on phones, small computers and in browsers."""
+
+import io
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.lite.python.convert_phase import ConverterError
+
+from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.evaluation.inference import require_tensorflow
+from keras_cacnet.export.checks import TRIAL_SIZE, require_logits, require_one_image
+from keras_cacnet.export.float32 import in_float32
+from keras_cacnet.export.signatures import image_signature, shared_logits
+from keras_cacnet.export.tflite_operators import operators
+from keras_cacnet.export.tflite_quantization import checked_images, quantized
+from keras_cacnet.models.reweighting import require_image_size
+from keras_cacnet.training.files import write_atomically
+
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+LABELS = "labels.txt"
+CLASSES = "classes.json"
+
+
+def tflite(
+    model: keras.Model,
+    path: str | Path,
+    classes: ClassTable | None = None,
+    precision: str = "float32",
+    size: tuple[int, int] | None = None,
+    calibration: Iterable[np.ndarray] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Export a model as one TFLite file that takes a photograph as it is.
+
+    The signature `serving_default` takes `images` and gives `class_ids` and `probabilities`, as the SavedModel does:
+    uint8 is what a camera or a decoder gives, and normalisation is in the file. There is one image a batch: with an
+    unknown number of images TFLite has no operator for kernels that every image brings along. All operators are
+    built into every TFLite runtime (no Flex, no custom ones); a file that needed others is not written.
+
+    What is stored and computed, by `precision`:
+
+    - "float32": as Keras computes it
+    - "float16": weights as float16, half the size; computed in float32, or in float16 where the hardware can
+    - "dynamic": weights of convolutions as int8, a quarter of the size; activations stay float32, and are quantised
+      on the way into a convolution, by their range in that image
+    - "int8": weights and activations as int8, by the ranges that activations took on the images of `calibration`.
+      In float32 stay the normalisation of the image; the layers that re-weight features (CaC or an alternative, from
+      query and key to X * W) and every other product of two things computed from the image; and the last
+      convolution, the enlargement of its logits, and the softmax. TFLite can compute them in int8 too: with one
+      scale for all channels of a kernel made at run time, and 256 steps for its small differences, more pixels
+      change class than by all other layers together (docs/delivery.md has the figures)
+
+    A model of another dtype policy is exported in float32, with the same weights.
+
+    With a class table the file is also a zip archive, as TFLite files with metadata are: `unzip -p FILE labels.txt`
+    gives one name a line in the order of the indices, `classes.json` names, colours and file ids. Runtimes do not
+    read that part. The file is written under a temporary name and renamed when it is complete.
+
+    Args:
+        model: takes RGB in 0..255 and gives logits of the size of its input.
+        path: the file, `*.tflite`.
+        classes: names, colours and file ids of the classes.
+        precision: one of the above.
+        size: height and width of the only images that the file takes; by default what the model takes, any for most.
+            LiteRT in browsers, GPU and NPU delegates need a size.
+        calibration: for "int8" some tens of images of the kind that the file will see; those of another size than
+            `size` are resized to it. Each is taken once, and only as it is needed.
+        overwrite: replace a TFLite file that stands at `path`.
+
+    Shapes:
+        - images: uint8 (1, H, W, 3); any H and W, or `size`
+        - class_ids: int32 (1, H, W), the index of the class with the largest logit
+        - probabilities: float32 (1, H, W, classes), the softmax of the logits
+        - every image of calibration: uint8 (H, W, 3)
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: `path` has another suffix, is a folder or a link, or stands already, without `overwrite` or as
+            another kind of file; an unknown precision; calibration without "int8", "int8" without, or with images
+            that are none; a size that is none, or that the model does not take; a model that does not take one
+            (B, H, W, 3), or gives something else than logits of the size of its input, or that TFLite's own
+            operators cannot express; another number of classes than the table's; Keras runs on another backend
+            than TensorFlow.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
+        >>> classes = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
+        >>> path = tflite(model, Path(tempfile.mkdtemp()) / "cacnet.tflite", classes)
+        >>> zipfile.ZipFile(path).read("labels.txt").decode().split()
+        ['sky', 'sea']
+        >>> from ai_edge_litert.interpreter import Interpreter
+        >>> run = Interpreter(str(path)).get_signature_runner("serving_default")
+        >>> result = run(images=np.zeros((1, 4, 6, 3), "uint8"))
+        >>> result["class_ids"].shape, result["probabilities"].shape
+        ((1, 4, 6), (1, 4, 6, 2))
+    """
+    require_tensorflow("the export of a TFLite file")
+    path = Path(path)
+    _require_place(path, overwrite)
+    images = _calibration(precision, calibration)
+    height, width = _image_size(model, size)
+    resized = (height, width) if height and width else None
+    samples = None if images is None else checked_images(images, resized)
+    require_logits(model, classes, (height or TRIAL_SIZE[0], width or TRIAL_SIZE[1]))
+    content = _converted(in_float32(model), precision, (height, width), samples)
+    if classes is not None:
+        content = _with_classes(content, classes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda partial: partial.write_bytes(content))
+    return path
+
+
+def _require_place(path: Path, overwrite: bool) -> None:
+    if path.suffix != ".tflite":
+        raise ValueError(f"{path} does not end in .tflite, by which the file is known: name it {path.name}.tflite")
+    if path.is_symlink() or path.is_dir():
+        raise ValueError(f"{path} is a {'link' if path.is_symlink() else 'folder'}; a TFLite file is a file")
+    if not path.exists():
+        return
+    if not overwrite:
+        raise ValueError(f"{path} is there already: name another file, or replace it with overwrite=True")
+    with path.open("rb") as file:
+        if file.read(8)[4:] != b"TFL3":
+            raise ValueError(f"{path} is no TFLite file and is not replaced: name another file")
+
+
+def _calibration(precision: str, calibration: Iterable[np.ndarray] | None) -> Iterable[np.ndarray] | None:
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision == "int8" and calibration is None:
+        raise ValueError(
+            "precision='int8' needs calibration: some tens of images of the kind that the file will see, uint8 "
+            "(H, W, 3); 'dynamic' needs none"
+        )
+    if precision != "int8" and calibration is not None:
+        raise ValueError(f"calibration goes with precision='int8' alone, not with {precision!r}: leave one of them out")
+    return calibration
+
+
+def _image_size(model: keras.Model, size: tuple[int, int] | None) -> tuple[int | None, int | None]:
+    if size is not None and (
+        len(size) != 2 or any(isinstance(side, bool) or side != int(side) or side < 1 for side in size)
+    ):
+        raise ValueError(f"size must be a height and a width from 1 on, in pixels, got {size!r}")
+    declared = require_one_image(model)
+    if size is None:
+        return getattr(model, "input_size", None) or declared
+    if any(own not in (None, side) for own, side in zip(declared, size, strict=True)):
+        raise ValueError(
+            f"model {model.name!r} takes {(None, *declared, 3)}, not images of {size[0]}x{size[1]}: leave size out, or "
+            "build the model with keras.Input((None, None, 3))"
+        )
+    require_image_size(model, *size)
+    return int(size[0]), int(size[1])
+
+
+def _converted(
+    model: keras.Model,
+    precision: str,
+    size: tuple[int | None, int | None],
+    samples: Iterator[np.ndarray] | None,
+) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        archive = keras.export.ExportArchive()
+        images = tf.TensorSpec((1, *size, 3), tf.uint8, name="images")
+        archive.add_endpoint("serving_default", image_signature(shared_logits(model, 1, size)), [images])
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        try:
+            if samples is not None:
+                content = quantized(converter, model, samples)
+            else:
+                if precision != "float32":
+                    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                if precision == "float16":
+                    converter.target_spec.supported_types = [tf.float16]
+                content = converter.convert()
+        except ConverterError as error:
+            raise ValueError(
+                f"model {model.name!r} cannot be written with TFLite's own operators: {_reason(error)}"
+            ) from error
+    if others := sorted({operator.kind for operator in operators(content) if not operator.builtin}):
+        raise ValueError(f"model {model.name!r} needs {', '.join(others)}, which TFLite runtimes do not have built in")
+    return bytes(content)
+
+
+def _reason(error: ConverterError) -> str:
+    lines = [line for line in str(error).splitlines() if "error:" in line] or str(error).splitlines()
+    return lines[0].strip()[-300:]
+
+
+def _with_classes(content: bytes, classes: ClassTable) -> bytes:
+    stream = io.BytesIO(content)
+    with zipfile.ZipFile(stream, "a") as archive:
+        for name, text in (
+            (LABELS, "".join(f"{name}\n" for name in classes.names)),
+            (CLASSES, json.dumps(classes.to_json(), indent=2) + "\n"),
+        ):
+            # Without a time, so that the same model gives the same bytes.
+            archive.writestr(zipfile.ZipInfo(name), text)
+    return stream.getvalue()

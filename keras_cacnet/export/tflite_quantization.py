@@ -1,0 +1,126 @@
+"""Full-integer quantisation of a TFLite file, with the part that 8 bits would harm left in float32."""
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from tensorflow.lite.python.convert import mlir_quantize
+
+from keras_cacnet.export.tflite_operators import Operator, operators
+from keras_cacnet.layers.reweighting import ReweightingLayer
+
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
+_PRODUCTS = (*_CONVOLUTIONS, "BATCH_MATMUL")
+
+
+def checked_images(images: Iterable[np.ndarray], size: tuple[int, int] | None) -> Iterator[np.ndarray]:
+    """Look at the first of the images that quantisation is calibrated on, and at the others as they are taken.
+
+    Args:
+        images: uint8 (H, W, 3), each of a size of its own.
+        size: the height and width to which they are resized, bilinearly; None for their own.
+
+    Returns:
+        The images as batches of one.
+
+    Raises:
+        ValueError: there is none, or one is no uint8 (H, W, 3).
+
+    Example:
+        >>> [batch.shape for batch in checked_images([np.zeros((4, 6, 3), "uint8")], (8, 8))]
+        [(1, 8, 8, 3)]
+    """
+    checked = (_checked(image, index, size) for index, image in enumerate(images))
+    if (first := next(checked, None)) is None:
+        raise ValueError("calibration has no images; int8 needs some tens of those that the network is meant for")
+    return chain([first], checked)
+
+
+def _checked(image: np.ndarray, index: int, size: tuple[int, int] | None) -> np.ndarray:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
+        raise ValueError(
+            f"calibration image {index} is {image.dtype} {image.shape}; calibration takes single images, "
+            "uint8 (H, W, 3) and not empty"
+        )
+    if size is not None and image.shape[:2] != size:
+        image = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+    return image[None]
+
+
+def quantized(converter: tf.lite.TFLiteConverter, model: keras.Model, images: Iterable[np.ndarray]) -> bytes:
+    """Convert to int8 by the ranges that activations take on the images.
+
+    Args:
+        converter: of the model, as yet without optimisations.
+        model: tells which layers stay in float32.
+        images: batches of one, uint8.
+
+    Shapes:
+        - every batch: (1, H, W, 3)
+
+    Returns:
+        The file: weights of a convolution in int8 by channel, activations in int8.
+    """
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image] for image in images)
+    # The converter has no option to leave out operators; these are the two steps of tf.lite's own
+    # QuantizationDebugger, which has, but which starts the interpreter that TensorFlow is about to drop.
+    converter._experimental_calibrate_only = True
+    calibrated = converter.convert()
+    kept = kept_in_float(operators(calibrated), model)
+    return mlir_quantize(calibrated, input_data_type=tf.uint8, denylisted_nodes=[operator.name for operator in kept])
+
+
+def kept_in_float(found: list[Operator], model: keras.Model) -> list[Operator]:
+    """Choose the operators that int8 quantisation leaves out.
+
+    - the normalisation of the image, which is all before the first convolution: 8 bits of a photograph are exact, 8
+      bits of what it is normalised to are not
+    - the layers that re-weight features by what they see in the image, CaC and its alternatives, and any other
+      product of two things computed from the image: their ranges change from image to image, and a kernel computed
+      at run time cannot have a scale for every channel, as the learned ones have
+    - the last convolution, which gives the logits, and what follows it
+
+    Args:
+        found: the operators of the file before quantisation.
+        model: the model that it was made from.
+
+    Returns:
+        Those to keep in float32.
+    """
+    convolutions = [index for index, operator in enumerate(found) if operator.kind in _CONVOLUTIONS]
+    before = convolutions[0] if convolutions else len(found)
+    layers = [re.escape(layer.name) for layer in model._flatten_layers() if isinstance(layer, ReweightingLayer)]
+    # TensorFlow numbers the scope of a layer that is called again.
+    dynamic = re.compile(rf"(^|[/;])({'|'.join(layers)})(_\d+)?/") if layers else None
+    final = _last_steps(found)
+    return [
+        operator
+        for index, operator in enumerate(found)
+        if index < before
+        or index in final
+        or (operator.kind in _PRODUCTS and len(set(operator.inputs[:2]) & set(operator.computed)) == 2)
+        or (dynamic and dynamic.search(operator.name))
+    ]
+
+
+def _last_steps(found: list[Operator]) -> set[int]:
+    """The operators from which results are reached without another convolution, those convolutions included."""
+    makers = {tensor: index for index, operator in enumerate(found) for tensor in operator.outputs}
+    read = {tensor for operator in found for tensor in operator.inputs}
+    steps: set[int] = set()
+    waiting = [index for index, operator in enumerate(found) if not set(operator.outputs) & read]
+    while waiting:
+        index = waiting.pop()
+        if index in steps:
+            continue
+        steps.add(index)
+        # What only lends its shape is no step on the way.
+        if found[index].kind not in (*_CONVOLUTIONS, "SHAPE"):
+            waiting += [makers[tensor] for tensor in found[index].inputs if tensor in makers]
+    return steps

@@ -105,6 +105,26 @@ def test_export_serves(workplace):
     assert main(["export", str(workplace / "run"), "--output", str(output), "--overwrite"]) == 0
 
 
+def test_export_writes_tflite(workplace, capsys):
+    import zipfile
+
+    words = ["export", str(workplace / "run"), "--format", "tflite", "--output"]
+    assert main([*words, str(workplace / "any.tflite")]) == 0
+    assert zipfile.ZipFile(workplace / "any.tflite").read("labels.txt").decode().split() == ["sky", "sea"]
+    output = workplace / "int8.tflite"
+    int8 = [*words, str(output), "--precision", "int8", "--size", "24x32", "--calibration"]
+    assert main([*int8, str(workplace / "coast" / "images" / "train")]) == 0
+    assert output.stat().st_size < 0.4 * (workplace / "any.tflite").stat().st_size
+    capsys.readouterr()
+    (workplace / "no_images").mkdir()
+    assert main([*int8, str(workplace / "no_images"), "--overwrite"]) == 2
+    assert "no_images: no images (" in capsys.readouterr().err
+    assert main([*words, str(workplace / "new.tflite"), "--precision", "int4"]) == 2
+    assert "precision must be one of float32, float16, dynamic, int8" in capsys.readouterr().err
+    assert main([*words, str(output)]) == 2
+    assert "int8.tflite is there already" in capsys.readouterr().err
+
+
 def test_resume_takes_data_and_recipe_from_the_run(workplace, capsys):
     assert main(["train", "--output", str(workplace / "run"), "--resume", "--verbose", "0"]) == 0
     assert main(["train", "--output", str(workplace / "run"), "--resume", "--set", "seed=5", "--verbose", "0"]) == 2
@@ -150,6 +170,9 @@ def test_training_on_a_bad_mask_says_which(workplace, tmp_path, capsys):
         (["evaluate", "x", "--data", "scenes", "--fusion", "max"], "fusion must be 'softmax_mean' or 'exp_sum'"),
         (["predict", "/nowhere", "a.jpg", "--output", "x"], "/nowhere"),
         (["export", "/nowhere", "--output", "x"], "/nowhere"),
+        (["export", "x", "--output", "x", "--precision", "int8"], "--precision goes with --format tflite alone"),
+        (["export", "x", "--output", "x", "--size", "64"], "--size goes with --format tflite alone"),
+        (["export", "x", "--output", "x", "--calibration", "y"], "--calibration goes with --format tflite alone"),
         (["summary", "--set", "backbone=resnet51"], "resnet51"),
         (["summary", "--set", "reweighting=senet"], "one of cac, fixed, fc, gap, se, enc, got 'senet'"),
         (["summary", "--heads", "fcn,pspent"], "no head 'pspent'. Did you mean 'pspnet'?"),

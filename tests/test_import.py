@@ -47,7 +47,7 @@ def test_public_names():
     for path in (
         *("CaCLayer", "CaCNet", "models.backbone", "models.dilate", "losses.SegmentationCrossentropy"),
         *("models.SegmentationNetwork", "models.heads.PSPHead"),
-        *("metrics.MeanIoU", "optimizers.SGD", "export.saved_model", "datasets.open_dataset"),
+        *("metrics.MeanIoU", "optimizers.SGD", "export.saved_model", "export.tflite", "datasets.open_dataset"),
         *(
             "evaluation.evaluate",
             "pipeline.training_batches",

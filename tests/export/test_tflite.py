@@ -13,6 +13,7 @@ from keras_cacnet.export import tflite, verify
 from keras_cacnet.export.float32 import in_float32
 from keras_cacnet.export.tflite import PRECISIONS
 from keras_cacnet.export.tflite_operators import operators
+from keras_cacnet.models.heads import APCHead, DMHead, PSPHead
 from keras_cacnet.models.reweighting import ONE_SIZE, REWEIGHTINGS
 
 # Odd and even, smaller and larger than those before: the interpreter allocates anew each time.
@@ -154,6 +155,23 @@ def test_every_reweighting_converts(settled, photographs, tmp_path, reweighting)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("head", [APCHead(channels=8), DMHead(channels=8), PSPHead(channels=8)])
+def test_other_heads_convert(settled, photographs, tmp_path, head):
+    model = settled(kc.models.SegmentationNetwork(5, head, backbone="resnet14_narrow"))
+    images = photographs((1, 33, 47), (1, 64, 48))
+    result = verify(tflite(model, tmp_path / "float32.tflite"), model, images)
+    assert result.largest_difference <= 1e-4
+    assert result.equal_ids >= 0.9999
+    path = tflite(model, tmp_path / "int8.tflite", precision="int8", calibration=noisy((33, 47), (64, 48)))
+    found = operators(path.read_bytes())
+    dynamic = [operator for operator in found if operator.kind == "BATCH_MATMUL" or "filtering" in operator.name]
+    assert "INT8" not in {
+        operator.dtype for operator in dynamic if operator.kind in ("BATCH_MATMUL", "DEPTHWISE_CONV_2D")
+    }
+    verify(path, model, images)
+
+
+@pytest.mark.slow
 def test_a_network_for_one_size_is_exported_for_that_size(settled, photographs, tmp_path):
     model = kc.CaCNet(5, backbone="resnet14_narrow", head_channels=8, reweighting="fc", input_size=(32, 32))
     path = tflite(settled(model), tmp_path / "cacnet.tflite")
@@ -190,7 +208,6 @@ def test_a_trained_network_keeps_its_classes(trained, tmp_path, precision, equal
         model, tmp_path / "x.tflite", precision=precision, calibration=calibration if precision == "int8" else None
     )
     result = verify(path, model, images)
-    print(precision, result.largest_difference, result.equal_ids)
     assert result.equal_ids >= equal
 
 

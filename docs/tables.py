@@ -1,4 +1,4 @@
-"""Prints the tables of docs/results.md from the JSON in benchmarks/results.
+"""Prints the tables of docs/results.md and docs/delivery.md from the JSON in benchmarks/results.
 
 python docs/tables.py
 """
@@ -41,6 +41,27 @@ def step() -> str:
     return f"| | {names} |\n|---|{'---|' * len(variants)}\n| training step | {ratios} |"
 
 
+def tflite() -> str:
+    result = read("tflite.json")
+    lines = [
+        "| | MB | pixels as in Keras | mIoU | time, 1 thread | time, 2 threads |",
+        "|---|---:|---:|---:|---:|---:|",
+        f"| Keras | | | {result['keras']['mean_iou']:.2f} | | |",
+    ]
+    for name, file in result["files"].items():
+        ratios = " | ".join(f"{result['threads'][threads][name]['ratio']:.2f}" for threads in ("1", "2"))
+        equal = f"{100 * file['equal_ids']:.2f} %"
+        lines.append(f"| {name} | {file['bytes'] / 1e6:.2f} | {equal} | {file['mean_iou']:.2f} | {ratios} |")
+    return "\n".join(lines)
+
+
+def int8_kept() -> str:
+    lines = ["| `int8`, in float32 stays | pixels as in Keras | mIoU |", "|---|---:|---:|"]
+    for name, score in read("tflite.json")["int8, any size, by what stays in float32"].items():
+        lines.append(f"| {name} | {100 * score['equal_ids']:.2f} % | {score['mean_iou']:.2f} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    for table in (camvid, layer, step):
+    for table in (camvid, layer, step, tflite, int8_kept):
         print(table(), end="\n\n")

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import require_class_count, segmentation_logits
+from keras_cacnet.models.reweighting import require_image_size
 
 # Odd, and no multiple of any output stride: a network that cannot take every size shows it here.
 TRIAL_SIZE = (33, 47)
@@ -32,6 +33,25 @@ def require_place(path: Path, overwrite: bool) -> None:
         raise ValueError(f"{path} is not empty: name another folder, or replace what is there with overwrite=True")
     if not (path / "saved_model.pb").is_file():
         raise ValueError(f"{path} holds other things than a SavedModel and is not replaced: name another folder")
+
+
+def require_file_place(path: Path, suffix: str, overwrite: bool) -> None:
+    """Refuse a path at which an export that is one file must not be written.
+
+    Args:
+        path: where the file is to stand.
+        suffix: what its name has to end in.
+        overwrite: whether a file may be replaced.
+
+    Raises:
+        ValueError: another suffix, a folder or a link, or a file without `overwrite`.
+    """
+    if path.suffix != suffix:
+        raise ValueError(f"{path} does not end in {suffix}, by which the file is known: name it {path.name}{suffix}")
+    if path.is_symlink() or path.is_dir():
+        raise ValueError(f"{path} is a {'link' if path.is_symlink() else 'folder'}; the export is a file")
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} is there already: name another file, or replace it with overwrite=True")
 
 
 def require_any_size(model: keras.Model) -> None:
@@ -107,3 +127,33 @@ def require_logits(model: keras.Model, classes: ClassTable | None, size: tuple[i
             "them again: export the model without its last softmax"
         )
     return int(values.shape[-1])
+
+
+def image_size(model: keras.Model, size: tuple[int, int] | None) -> tuple[int | None, int | None]:
+    """The height and width that an export is for, None where it takes any.
+
+    Args:
+        model: the model.
+        size: what was asked for; None for what the model takes.
+
+    Raises:
+        ValueError: the size is none, or the model does not take it.
+
+    Example:
+        >>> image_size(keras.Sequential([keras.Input((None, 64, 3)), keras.layers.Conv2D(2, 1)]), (32, 64))
+        (32, 64)
+    """
+    if size is not None and (
+        len(size) != 2 or any(isinstance(side, bool) or side != int(side) or side < 1 for side in size)
+    ):
+        raise ValueError(f"size must be a height and a width from 1 on, in pixels, got {size!r}")
+    declared = require_one_image(model)
+    if size is None:
+        return getattr(model, "input_size", None) or declared
+    if any(own not in (None, side) for own, side in zip(declared, size, strict=True)):
+        raise ValueError(
+            f"model {model.name!r} takes {(None, *declared, 3)}, not images of {size[0]}x{size[1]}: leave size out, or "
+            "build the model with keras.Input((None, None, 3))"
+        )
+    require_image_size(model, *size)
+    return int(size[0]), int(size[1])

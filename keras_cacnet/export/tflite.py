@@ -14,12 +14,11 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import require_tensorflow
-from keras_cacnet.export.checks import TRIAL_SIZE, require_logits, require_one_image
+from keras_cacnet.export.checks import TRIAL_SIZE, image_size, require_file_place, require_logits
 from keras_cacnet.export.float32 import in_float32
 from keras_cacnet.export.signatures import image_signature, shared_logits
 from keras_cacnet.export.tflite_operators import operators
 from keras_cacnet.export.tflite_quantization import checked_images, quantized
-from keras_cacnet.models.reweighting import require_image_size
 from keras_cacnet.training.files import write_atomically
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
@@ -106,7 +105,7 @@ def tflite(
     path = Path(path)
     _require_place(path, overwrite)
     images = _calibration(precision, calibration)
-    height, width = _image_size(model, size)
+    height, width = image_size(model, size)
     resized = (height, width) if height and width else None
     samples = None if images is None else checked_images(images, resized)
     require_logits(model, classes, (height or TRIAL_SIZE[0], width or TRIAL_SIZE[1]))
@@ -119,17 +118,11 @@ def tflite(
 
 
 def _require_place(path: Path, overwrite: bool) -> None:
-    if path.suffix != ".tflite":
-        raise ValueError(f"{path} does not end in .tflite, by which the file is known: name it {path.name}.tflite")
-    if path.is_symlink() or path.is_dir():
-        raise ValueError(f"{path} is a {'link' if path.is_symlink() else 'folder'}; a TFLite file is a file")
-    if not path.exists():
-        return
-    if not overwrite:
-        raise ValueError(f"{path} is there already: name another file, or replace it with overwrite=True")
-    with path.open("rb") as file:
-        if file.read(8)[4:] != b"TFL3":
-            raise ValueError(f"{path} is no TFLite file and is not replaced: name another file")
+    require_file_place(path, ".tflite", overwrite)
+    if path.exists():
+        with path.open("rb") as file:
+            if file.read(8)[4:] != b"TFL3":
+                raise ValueError(f"{path} is no TFLite file and is not replaced: name another file")
 
 
 def _calibration(precision: str, calibration: Iterable[np.ndarray] | None) -> Iterable[np.ndarray] | None:
@@ -143,23 +136,6 @@ def _calibration(precision: str, calibration: Iterable[np.ndarray] | None) -> It
     if precision != "int8" and calibration is not None:
         raise ValueError(f"calibration goes with precision='int8' alone, not with {precision!r}: leave one of them out")
     return calibration
-
-
-def _image_size(model: keras.Model, size: tuple[int, int] | None) -> tuple[int | None, int | None]:
-    if size is not None and (
-        len(size) != 2 or any(isinstance(side, bool) or side != int(side) or side < 1 for side in size)
-    ):
-        raise ValueError(f"size must be a height and a width from 1 on, in pixels, got {size!r}")
-    declared = require_one_image(model)
-    if size is None:
-        return getattr(model, "input_size", None) or declared
-    if any(own not in (None, side) for own, side in zip(declared, size, strict=True)):
-        raise ValueError(
-            f"model {model.name!r} takes {(None, *declared, 3)}, not images of {size[0]}x{size[1]}: leave size out, or "
-            "build the model with keras.Input((None, None, 3))"
-        )
-    require_image_size(model, *size)
-    return int(size[0]), int(size[1])
 
 
 def _converted(

@@ -15,6 +15,9 @@ import tensorflow as tf
 
 from keras_cacnet.evaluation.inference import require_tensorflow, segmentation_logits
 
+_RUNTIMES = {".tflite": ("ai_edge_litert", "ai-edge-litert"), ".onnx": ("onnxruntime", "onnxruntime")}
+"""Of files by their suffix: the module that runs them, and its package."""
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -33,14 +36,14 @@ class Verification:
 
 
 def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -> Verification:
-    """Compare a SavedModel or a TFLite file with the model it was made from.
+    """Compare a SavedModel, a TFLite file or an ONNX file with the model it was made from.
 
-    The export runs in a fresh Python process in which importing keras, tf_keras or keras_cacnet fails, for a TFLite
-    file also tensorflow, so that only what is in the export can answer. A TFLite file is run by LiteRT, image by
-    image. Both sides run on the CPU: a GPU rounds differently.
+    The export runs in a fresh Python process in which importing keras, tf_keras or keras_cacnet fails, for a file also
+    tensorflow, so that only what is in the export can answer. Files are run image by image, by LiteRT and ONNX Runtime.
+    Both sides run on the CPU: a GPU rounds differently.
 
     Args:
-        path: what `saved_model` or `tflite` has written.
+        path: what `saved_model`, `tflite` or `onnx` has written.
         model: the model in Keras.
         images: batches of RGB images, of any sizes.
 
@@ -51,10 +54,10 @@ def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -
         The largest difference and the share of equal classes.
 
     Raises:
-        FileNotFoundError: there is neither a SavedModel nor a TFLite file at `path`.
+        FileNotFoundError: there is no export at `path`.
         ValueError: no images, images that are not uint8 (B, H, W, 3), or Keras on another backend than
             TensorFlow.
-        ImportError: the package ai-edge-litert, which runs TFLite files, is not installed.
+        ImportError: the package that runs such files, ai-edge-litert or onnxruntime, is not installed.
         RuntimeError: the export could not be run; the message ends with what the process said.
 
     Example:
@@ -91,11 +94,12 @@ def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -
 
 
 def _require_export(path: Path) -> None:
-    if path.suffix == ".tflite" and not path.is_dir():
+    if path.suffix in _RUNTIMES and not path.is_dir():
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
-        if importlib.util.find_spec("ai_edge_litert") is None:
-            raise ImportError("a TFLite file is run by ai-edge-litert: pip install 'keras-cacnet[tflite]'")
+        module, package = _RUNTIMES[path.suffix]
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(f"{path} is run by {package}: pip install 'keras-cacnet[{path.suffix[1:]}]'")
     elif not (path / "saved_model.pb").is_file():
         raise FileNotFoundError(f"{path} is no SavedModel: it has no saved_model.pb")
 

@@ -1,0 +1,78 @@
+"""An ONNX file for ONNX Runtime, OpenVINO and whatever else reads the format."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.evaluation.inference import require_tensorflow
+from keras_cacnet.export.checks import TRIAL_SIZE, image_size, require_file_place, require_logits
+from keras_cacnet.export.float32 import in_float32
+from keras_cacnet.export.signatures import image_signature, shared_logits
+from keras_cacnet.training.files import write_atomically
+
+OPSET = 18
+
+
+def onnx(
+    model: keras.Model,
+    path: str | Path,
+    classes: ClassTable | None = None,
+    size: tuple[int, int] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Export a model as one ONNX file that takes a photograph as it is.
+
+    It takes `images` and gives `class_ids` and `probabilities`, as the SavedModel does, for one image a batch: a
+    convolution of ONNX has a number of groups that is known beforehand, and kernels that every image brings along make
+    it that of the images. Normalisation is in the file. A model of another dtype policy is exported in float32. The
+    class table is JSON in the file's metadata, under `classes`. The file is renamed when it is complete.
+
+    Args:
+        model: takes RGB in 0..255 and gives logits of the size of its input.
+        path: the file, `*.onnx`.
+        classes: names, colours and file ids of the classes.
+        size: height and width of the only images that the file takes; by default what the model takes, any for most.
+        overwrite: replace a file that stands at `path`.
+
+    Shapes:
+        - images: uint8 (1, H, W, 3); any H and W, or `size`
+        - class_ids: int32 (1, H, W), the index of the class with the largest logit
+        - probabilities: float32 (1, H, W, classes), the softmax of the logits
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: `path` has another suffix, is a folder or a link, or stands already without `overwrite`; a size that
+            is none, or that the model does not take; a model that gives something else than logits of the size of its
+            input; another number of classes than the table's; Keras runs on another backend than TensorFlow.
+        ImportError: the package tf2onnx is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
+        >>> onnx(model, Path(tempfile.mkdtemp()) / "cacnet.onnx").name
+        'cacnet.onnx'
+    """
+    require_tensorflow("the export of an ONNX file")
+    path = Path(path)
+    require_file_place(path, ".onnx", overwrite)
+    height, width = image_size(model, size)
+    require_logits(model, classes, (height or TRIAL_SIZE[0], width or TRIAL_SIZE[1]))
+    if importlib.util.find_spec("tf2onnx") is None:
+        raise ImportError("an ONNX file is written by tf2onnx: pip install 'keras-cacnet[onnx]'")
+    import tf2onnx
+
+    images = tf.TensorSpec((1, height, width, 3), tf.uint8, name="images")
+    serve = image_signature(shared_logits(in_float32(model), 1, (height, width)))
+    traced = tf.function(serve, input_signature=[images], autograph=False)
+    content, _ = tf2onnx.convert.from_function(traced, input_signature=[images], opset=OPSET)
+    if classes is not None:
+        content.metadata_props.add(key="classes", value=json.dumps(classes.to_json()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda partial: partial.write_bytes(content.SerializeToString()))
+    return path

@@ -125,6 +125,44 @@ def test_export_writes_tflite(workplace, capsys):
     assert "int8.tflite is there already" in capsys.readouterr().err
 
 
+def test_export_verifies_what_it_wrote(workplace, tmp_path, capsys):
+    """And tells an export that is of other weights, by status 1."""
+    from keras_cacnet.export import onnx
+    from keras_cacnet.training import Run
+
+    photographs = str(workplace / "coast" / "images" / "val")
+    output = tmp_path / "cacnet.onnx"
+    words = ["export", str(workplace / "run"), "--format", "onnx", "--output", str(output), "--verify", photographs]
+    assert main(words) == 0
+    assert "2 photographs: the class of Keras on 100.0000 % of the pixels" in capsys.readouterr().out
+    written = output.stat().st_mtime_ns
+    assert main(words) == 0
+    assert output.stat().st_mtime_ns == written
+    model = Run(workplace / "run").load_model()
+    model.set_weights([1.1 * weight for weight in model.get_weights()])
+    onnx(model, output, overwrite=True)
+    assert main(words) == 1
+    told = capsys.readouterr().out
+    assert "changed since it was written: cacnet.onnx is changed" in told
+    assert "DIFFERENT" in told
+    card = json.loads((tmp_path / "cacnet.model_card.json").read_text())
+    assert [entry["name"] for entry in card["classes"]] == ["sky", "sea"]
+
+
+def test_export_options_go_with_their_formats(workplace, tmp_path, capsys):
+    words = ["export", str(workplace / "run"), "--output", str(tmp_path / "out.onnx")]
+    for more, told in (
+        (["--precision", "int8"], "--precision goes with --format tflite alone, not with saved_model"),
+        (["--format", "onnx", "--precision", "int8"], "--precision goes with --format tflite alone, not with onnx"),
+        (["--size", "32"], "--size goes with --format tflite or onnx alone, not with saved_model"),
+        (["--format", "onnx", "--scales", "0.5,1"], "go with --format saved_model alone, not with onnx"),
+        (["--scales", "0.5,1", "--crop-size", "64"], "windows"),
+    ):
+        assert main([*words, *more]) == 2
+        assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_resume_takes_data_and_recipe_from_the_run(workplace, capsys):
     assert main(["train", "--output", str(workplace / "run"), "--resume", "--verbose", "0"]) == 0
     assert main(["train", "--output", str(workplace / "run"), "--resume", "--set", "seed=5", "--verbose", "0"]) == 2
@@ -171,7 +209,7 @@ def test_training_on_a_bad_mask_says_which(workplace, tmp_path, capsys):
         (["predict", "/nowhere", "a.jpg", "--output", "x"], "/nowhere"),
         (["export", "/nowhere", "--output", "x"], "/nowhere"),
         (["export", "x", "--output", "x", "--precision", "int8"], "--precision goes with --format tflite alone"),
-        (["export", "x", "--output", "x", "--size", "64"], "--size goes with --format tflite alone"),
+        (["export", "x", "--output", "x", "--size", "64"], "--size goes with --format tflite or onnx alone"),
         (["export", "x", "--output", "x", "--calibration", "y"], "--calibration goes with --format tflite alone"),
         (["summary", "--set", "backbone=resnet51"], "resnet51"),
         (["summary", "--set", "reweighting=senet"], "one of cac, fixed, fc, gap, se, enc, got 'senet'"),

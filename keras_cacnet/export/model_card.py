@@ -41,13 +41,21 @@ def card_paths(export: str | Path) -> tuple[Path, Path]:
     return export.with_suffix(".model_card.json"), export.with_suffix(".model_card.md")
 
 
-def model_card(export: str | Path, run: Run, checkpoint: str = "best") -> dict[str, Any]:
+def model_card(
+    export: str | Path,
+    run: Run,
+    checkpoint: str = "best",
+    precision: str = "float32",
+    size: tuple[int, int] | None = None,
+) -> dict[str, Any]:
     """Collect what is known of an export.
 
     Args:
         export: the folder or file.
         run: the run that it was made from; its evaluations of this checkpoint are the scores.
         checkpoint: which of the run's checkpoints.
+        precision: what the export computes in, as `export.tflite` names it.
+        size: height and width of the only images that it takes; None for any.
 
     Returns:
         Values that JSON can hold: `name`, `format`, `classes` with their colours, `void_id`, `contract` of input and
@@ -65,6 +73,8 @@ def model_card(export: str | Path, run: Run, checkpoint: str = "best") -> dict[s
         "name": config.get("experiment") or run.path.resolve().name,
         "format": "SavedModel" if export.is_dir() else export.suffix.removeprefix("."),
         "checkpoint": checkpoint,
+        "precision": precision,
+        "size": size and list(size),
         "classes": [
             {"index": index, "name": name, "color": list(color)}
             for index, (name, color) in enumerate(zip(classes.names, classes.palette, strict=True))
@@ -84,13 +94,21 @@ def model_card(export: str | Path, run: Run, checkpoint: str = "best") -> dict[s
     }
 
 
-def write_model_card(export: str | Path, run: Run, checkpoint: str = "best") -> tuple[Path, Path]:
+def write_model_card(
+    export: str | Path,
+    run: Run,
+    checkpoint: str = "best",
+    precision: str = "float32",
+    size: tuple[int, int] | None = None,
+) -> tuple[Path, Path]:
     """Write the card of an export, as JSON and as Markdown.
 
     Args:
         export: the folder or file.
         run: the run that it was made from.
         checkpoint: which of the run's checkpoints.
+        precision: what the export computes in, as `export.tflite` names it.
+        size: height and width of the only images that it takes; None for any.
 
     Returns:
         The two paths, see `card_paths`.
@@ -98,12 +116,27 @@ def write_model_card(export: str | Path, run: Run, checkpoint: str = "best") -> 
     Raises:
         FileNotFoundError: there is no export.
     """
-    card = model_card(export, run, checkpoint)
+    card = model_card(export, run, checkpoint, precision, size)
     machine, people = card_paths(export)
     machine.parent.mkdir(exist_ok=True)
     write_json(machine, card)
     write_atomically(people, lambda path: path.write_text(to_markdown(card), encoding="utf-8"))
     return machine, people
+
+
+def read_model_card(export: str | Path) -> dict[str, Any]:
+    """The card that was written beside an export.
+
+    Args:
+        export: the folder or file.
+
+    Raises:
+        FileNotFoundError: there is no card.
+    """
+    path, _ = card_paths(export)
+    if not path.is_file():
+        raise FileNotFoundError(f"{export} has no model card at {path}: export it again")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def changed_files(export: str | Path) -> list[str]:
@@ -118,10 +151,7 @@ def changed_files(export: str | Path) -> list[str]:
     Raises:
         FileNotFoundError: there is no card.
     """
-    path, _ = card_paths(export)
-    if not path.is_file():
-        raise FileNotFoundError(f"{export} has no model card at {path}: export it again")
-    then = {entry["path"]: entry["sha256"] for entry in json.loads(path.read_text(encoding="utf-8"))["files"]}
+    then = {entry["path"]: entry["sha256"] for entry in read_model_card(export)["files"]}
     now = {entry["path"]: entry["sha256"] for entry in _files(Path(export))}
     return [f"{name} is {'changed' if name in now else 'missing'}" for name in then if now.get(name) != then[name]]
 
@@ -132,7 +162,8 @@ def to_markdown(card: dict[str, Any]) -> str:
     lines = [
         f"# {card['name']}",
         "",
-        f"A CaC-Net for semantic segmentation as {card['format']}, from the run's checkpoint `{card['checkpoint']}`.",
+        f"A network for semantic segmentation as {card['format']}, from the run's checkpoint `{card['checkpoint']}`,",
+        f"in {card['precision']}, for images of {'x'.join(map(str, card['size'])) if card['size'] else 'any size'}.",
         "Every pixel gets one of the classes below: there is no answer for what is none of them.",
         "",
         "## Input and output",

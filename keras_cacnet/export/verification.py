@@ -18,6 +18,9 @@ from keras_cacnet.evaluation.inference import require_tensorflow, segmentation_l
 _RUNTIMES = {".tflite": ("ai_edge_litert", "ai-edge-litert"), ".onnx": ("onnxruntime", "onnxruntime")}
 """Of files by their suffix: the module that runs them, and its package."""
 
+TOLERANCES = {"float32": (1e-4, 0.9999), "float16": (1.0, 0.999), "dynamic": (1.0, 0.99), "int8": (1.0, 0.99)}
+"""By precision: the most that a probability may differ, and the least share of pixels of the same class."""
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -33,6 +36,17 @@ class Verification:
     largest_difference: float
     equal_ids: float
     shapes: tuple[tuple[int, ...], ...]
+
+    def within(self, precision: str) -> bool:
+        """Whether the export keeps what is promised of its precision.
+
+        Example:
+            >>> found = Verification(0.002, 0.9995, ((1, 32, 32, 3),))
+            >>> found.within("float16"), found.within("float32")
+            (True, False)
+        """
+        most, least = TOLERANCES[precision]
+        return self.largest_difference <= most and self.equal_ids >= least
 
 
 def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -> Verification:

@@ -145,7 +145,7 @@ def test_export_verifies_what_it_wrote(workplace, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "changed since it was written: cacnet.onnx is changed" in told
     assert "DIFFERENT" in told
-    card = json.loads((tmp_path / "cacnet.model_card.json").read_text())
+    card = json.loads((tmp_path / "cacnet.onnx.model_card.json").read_text())
     assert [entry["name"] for entry in card["classes"]] == ["sky", "sea"]
 
 

@@ -33,12 +33,12 @@ def card_paths(export: str | Path) -> tuple[Path, Path]:
 
     Example:
         >>> [str(path) for path in card_paths("served/cacnet.tflite")]
-        ['served/cacnet.model_card.json', 'served/cacnet.model_card.md']
+        ['served/cacnet.tflite.model_card.json', 'served/cacnet.tflite.model_card.md']
     """
     export = Path(export)
     if export.is_dir():
         return export / EXTRA / "model_card.json", export / EXTRA / "model_card.md"
-    return export.with_suffix(".model_card.json"), export.with_suffix(".model_card.md")
+    return export.with_name(f"{export.name}.model_card.json"), export.with_name(f"{export.name}.model_card.md")
 
 
 def model_card(

@@ -79,7 +79,7 @@ def test_a_file_has_it_beside(run, tmp_path):
     export.write_bytes(b"flat")
     machine, people = write_model_card(export, run, "last")
     assert (machine, people) == card_paths(export)
-    assert {path.name for path in tmp_path.iterdir()} >= {"coast.model_card.json", "coast.model_card.md"}
+    assert {path.name for path in tmp_path.iterdir()} >= {"coast.tflite.model_card.json", "coast.tflite.model_card.md"}
     card = json.loads(machine.read_text())
     assert (card["format"], card["checkpoint"]) == ("tflite", "last")
     assert [entry["path"] for entry in card["files"]] == ["coast.tflite"]

@@ -71,11 +71,11 @@ def run(options: argparse.Namespace) -> int:
 def _write(
     options: argparse.Namespace, trained: Run, model: keras.Model, given: dict[str, Any], protocol: Protocol | None
 ) -> None:
-    from keras_cacnet.export import onnx, saved_model, tflite, write_model_card
+    from keras_cacnet.export import model_card, onnx, saved_model, tflite, write_model_card
 
     card = {name: given[name] for name in ("precision", "size") if name in given}
     if "calibration" in given:
-        given["calibration"] = (image for _, image in _photographs(given["calibration"]))
+        given["calibration"] = _photographs(given["calibration"])
     if options.format == "saved_model":
         path = saved_model(model, options.output, trained.classes, options.overwrite, multiscale=protocol)
     else:
@@ -83,18 +83,20 @@ def _write(
         path = write(model, options.output, trained.classes, overwrite=options.overwrite, **given)
         card.setdefault("size", getattr(model, "input_size", None))
     print(f"written: {path}")
-    for part in write_model_card(path, trained, options.checkpoint, **card):
+    for part in write_model_card(path, model_card(path, trained, options.checkpoint, **card)):
         print(f"written: {part}")
 
 
 def _verify(options: argparse.Namespace, model: keras.Model) -> int:
     from keras_cacnet.export import changed_files, read_model_card, verify
+    from keras_cacnet.export.tflite_quantization import resized
     from keras_cacnet.export.verification import TOLERANCES
 
     card = read_model_card(options.output)
     for changed in (changes := changed_files(options.output)):
         print(f"changed since it was written: {changed}")
-    images = [_resized(image, card["size"])[None] for _, image in _photographs(options.verify)]
+    size = card["size"] and tuple(card["size"])
+    images = [resized(image, size)[None] for image in _photographs(options.verify)]
     found = verify(options.output, model, images)
     right = found.within(card["precision"]) and not changes
     most, least = TOLERANCES[card["precision"]]
@@ -107,19 +109,11 @@ def _verify(options: argparse.Namespace, model: keras.Model) -> int:
     return 0 if right else 1
 
 
-def _resized(image: np.ndarray, sides: list[int] | None) -> np.ndarray:
-    from PIL import Image
-
-    if sides is None:
-        return image
-    return np.asarray(Image.fromarray(image).resize((sides[1], sides[0]), Image.Resampling.BILINEAR))
-
-
-def _photographs(folder: str) -> Iterator[tuple[Path, np.ndarray]]:
+def _photographs(folder: str) -> Iterator[np.ndarray]:
     from keras_cacnet.datasets import read_image
     from keras_cacnet.evaluation.prediction_files import image_files
 
     files, failures = image_files([folder])
     if failures:
         raise ValueError(failures[0])
-    return ((file, read_image(file)) for file in files)
+    return map(read_image, files)

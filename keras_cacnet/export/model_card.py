@@ -94,29 +94,16 @@ def model_card(
     }
 
 
-def write_model_card(
-    export: str | Path,
-    run: Run,
-    checkpoint: str = "best",
-    precision: str = "float32",
-    size: tuple[int, int] | None = None,
-) -> tuple[Path, Path]:
+def write_model_card(export: str | Path, card: dict[str, Any]) -> tuple[Path, Path]:
     """Write the card of an export, as JSON and as Markdown.
 
     Args:
         export: the folder or file.
-        run: the run that it was made from.
-        checkpoint: which of the run's checkpoints.
-        precision: what the export computes in, as `export.tflite` names it.
-        size: height and width of the only images that it takes; None for any.
+        card: what `model_card` has collected of it.
 
     Returns:
         The two paths, see `card_paths`.
-
-    Raises:
-        FileNotFoundError: there is no export.
     """
-    card = model_card(export, run, checkpoint, precision, size)
     machine, people = card_paths(export)
     machine.parent.mkdir(exist_ok=True)
     write_json(machine, card)

@@ -47,9 +47,23 @@ def _checked(image: np.ndarray, index: int, size: tuple[int, int] | None) -> np.
             f"calibration image {index} is {image.dtype} {image.shape}; calibration takes single images, "
             "uint8 (H, W, 3) and not empty"
         )
-    if size is not None and image.shape[:2] != size:
-        image = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
-    return image[None]
+    return resized(image, size)[None]
+
+
+def resized(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """Bring a photograph to the only size that a file takes, bilinearly.
+
+    Args:
+        image: uint8 (H, W, 3).
+        size: the height and width; None for its own.
+
+    Example:
+        >>> resized(np.zeros((4, 6, 3), "uint8"), (8, 8)).shape
+        (8, 8, 3)
+    """
+    if size is None or image.shape[:2] == size:
+        return image
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def quantized(converter: tf.lite.TFLiteConverter, model: keras.Model, images: Iterable[np.ndarray]) -> bytes:

@@ -49,7 +49,7 @@ def test_a_folder_has_it_where_servers_leave_it_alone(run, folder):
     score(run, "val", "best", 0.25, Protocol())
     score(run, "scales", "best", None, Protocol((0.5, 1.0), flip=True, crop_size=96))
     score(run, "last", "last", 0.9, Protocol())
-    machine, people = write_model_card(folder, run)
+    machine, people = write_model_card(folder, model_card(folder, run))
     assert machine == folder / "assets.extra" / "model_card.json"
     card = json.loads(machine.read_text())
     assert card == model_card(folder, run)  # written again, the card does not count itself
@@ -77,7 +77,7 @@ def test_a_folder_has_it_where_servers_leave_it_alone(run, folder):
 def test_a_file_has_it_beside(run, tmp_path):
     export = tmp_path / "coast.tflite"
     export.write_bytes(b"flat")
-    machine, people = write_model_card(export, run, "last")
+    machine, people = write_model_card(export, model_card(export, run, "last"))
     assert (machine, people) == card_paths(export)
     assert {path.name for path in tmp_path.iterdir()} >= {"coast.tflite.model_card.json", "coast.tflite.model_card.md"}
     card = json.loads(machine.read_text())
@@ -87,7 +87,7 @@ def test_a_file_has_it_beside(run, tmp_path):
 
 
 def test_files_that_are_not_as_they_were(run, folder):
-    write_model_card(folder, run)
+    write_model_card(folder, model_card(folder, run))
     assert changed_files(folder) == []
     (folder / "variables" / "data").write_bytes(b"weighty")
     (folder / "saved_model.pb").unlink()
@@ -97,6 +97,6 @@ def test_files_that_are_not_as_they_were(run, folder):
 
 def test_what_is_not_there_is_named(run, folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere is not there: export the run first"):
-        write_model_card(tmp_path / "nowhere", run)
+        model_card(tmp_path / "nowhere", run)
     with pytest.raises(FileNotFoundError, match="has no model card at .*model_card.json"):
         changed_files(folder)

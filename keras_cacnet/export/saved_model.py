@@ -14,6 +14,7 @@ from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.export.checks import require_any_size, require_logits, require_place
 from keras_cacnet.export.encoded import encoded_signature
+from keras_cacnet.export.image_checks import EXPECTED, checked_images
 from keras_cacnet.export.multiscale import multiscale_signature, require_whole_images
 from keras_cacnet.export.signatures import Serve, image_signature, shared_logits
 from keras_cacnet.export.warmup import write_warmup
@@ -70,7 +71,7 @@ def saved_model(
           every client of TensorFlow can read. In `serve_encoded` H and W are the largest of the batch, and 255 stands
           outside of an image
         - probabilities: float32 (B, H, W, classes), the softmax of the logits
-        - sizes: int32 (B, 2), height and width of every image
+        - sizes: int32 (B, 2), height and width of every image, turned upright by its EXIF orientation
 
     Returns:
         The folder.
@@ -129,11 +130,10 @@ def _endpoints(
     model: keras.Model, classes: int, multiscale: Protocol | None, max_pixels: int
 ) -> dict[str, tuple[Serve, Any]]:
     logits_of = shared_logits(model)
-    images = (None, None, None, 3)
-    numbers = image_signature(logits_of)
+    numbers = _of_checked_images(image_signature(logits_of))
     endpoints: dict[str, tuple[Serve, Any]] = {
-        "serving_default": (numbers, tf.TensorSpec(images, tf.uint8, name="images")),
-        "serve_float": (numbers, tf.TensorSpec(images, tf.float32, name="images")),
+        "serving_default": (numbers, tf.TensorSpec(EXPECTED, tf.uint8, name="images")),
+        "serve_float": (numbers, tf.TensorSpec(EXPECTED, tf.float32, name="images")),
         # TensorFlow Serving takes {"b64": ...} for inputs of strings whose names end in _bytes.
         "serve_encoded": (
             encoded_signature(logits_of, max_pixels),
@@ -141,6 +141,13 @@ def _endpoints(
         ),
     }
     if multiscale is not None:
-        fused = multiscale_signature(logits_of, classes, multiscale)
-        endpoints["serve_multiscale"] = fused, tf.TensorSpec(images, tf.uint8, name="images")
+        fused = _of_checked_images(multiscale_signature(logits_of, classes, multiscale))
+        endpoints["serve_multiscale"] = fused, tf.TensorSpec(EXPECTED, tf.uint8, name="images")
     return endpoints
+
+
+def _of_checked_images(serve: Serve) -> Serve:
+    def checked(images: Any) -> dict[str, Any]:
+        return serve(checked_images(images))
+
+    return checked

@@ -4,14 +4,16 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_cacnet.export.orientation import orientation, upright, upright_size
+
 _JPEG = b"\xff\xd8\xff"
 # The length of a PNG's first chunk is 13 bytes, its name IHDR; width and height follow, 4 bytes each, big-endian.
 _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _HEAD = len(_PNG) + 8
 
 
-def checked_sizes(image_bytes: Any, max_pixels: int) -> Any:
-    """Read the sizes of images from their headers, and fail where one must not be decoded.
+def checked_sizes(image_bytes: Any, max_pixels: int) -> tuple[Any, Any]:
+    """Read from the headers of images how large they are and how they stand, and fail where one must not be decoded.
 
     A file of some kilobytes can unpack to gigabytes, and so can two narrow images, one high and one wide, that are
     padded to one size. So the limit is on the answer as a whole.
@@ -22,17 +24,23 @@ def checked_sizes(image_bytes: Any, max_pixels: int) -> Any:
 
     Shapes:
         - image_bytes: string (B,)
-        - result: int32 (B, 2)
+        - sizes: int32 (B, 2)
+        - orientations: int32 (B,)
 
     Returns:
-        Heights and widths. The tensor fails with InvalidArgumentError where there are no images, or one is
-        empty, is neither JPEG nor PNG, has no pixels, or they are too many; the message names it, counted from 0.
+        Heights and widths of the upright images, and their EXIF orientations. The tensors fail with
+        InvalidArgumentError where there are no images, or one is empty, is neither JPEG nor PNG, has no pixels, or they
+        are too many; the message names it, counted from 0.
     """
     count = tf.size(image_bytes)
-    sizes, faults = tf.map_fn(
-        lambda file: _size_and_fault(file, max_pixels),
+    sizes, orientations, faults = tf.map_fn(
+        lambda file: _read_header(file, max_pixels),
         image_bytes,
-        fn_output_signature=(tf.TensorSpec((2,), tf.int32), tf.TensorSpec((), tf.string)),
+        fn_output_signature=(
+            tf.TensorSpec((2,), tf.int32),
+            tf.TensorSpec((), tf.int32),
+            tf.TensorSpec((), tf.string),
+        ),
     )
     some = tf.debugging.Assert(count > 0, ["the request has no images"], name="some")
     faulty = tf.reshape(tf.where(tf.not_equal(faults, "")), (-1,))
@@ -57,22 +65,24 @@ def checked_sizes(image_bytes: Any, max_pixels: int) -> Any:
         name="request",
     )
     with tf.control_dependencies([fits]):
-        return tf.identity(sizes)
+        return tf.identity(sizes), tf.identity(orientations)
 
 
-def decoded(file: Any, size: Any) -> Any:
-    """Decode an image to RGB.
+def decoded(file: Any, size: Any, turned: Any) -> Any:
+    """Decode an image to RGB, and turn it upright.
 
     The pixels are those of Pillow's `convert("RGB")`: grey is repeated, palettes are looked up, alpha is dropped, of
-    16 bits the upper 8 are kept. The EXIF orientation is not applied.
+    16 bits the upper 8 are kept.
 
     Args:
         file: JPEG or PNG, as a string.
-        size: height and width, from `checked_sizes`.
+        size: height and width of the upright image, from `checked_sizes`.
+        turned: EXIF orientation, from `checked_sizes`.
 
     Shapes:
         - file: string ()
         - size: int32 (2,)
+        - turned: int32 ()
         - result: uint8 (H, W, 3)
 
     Returns:
@@ -85,10 +95,11 @@ def decoded(file: Any, size: Any) -> Any:
             file, channels=3, dct_method="INTEGER_ACCURATE", name="image_is_truncated_or_damaged_if_this_fails"
         )
     # The decoder must not make more of a file than its header says.
-    return tf.ensure_shape(tf.reshape(image, tf.concat([size, [3]], axis=0)), (None, None, 3))
+    stored = tf.reshape(image, tf.concat([upright_size(size, turned), [3]], axis=0))
+    return tf.ensure_shape(upright(stored, turned), (None, None, 3))
 
 
-def _size_and_fault(file: Any, max_pixels: int) -> tuple[Any, Any]:
+def _read_header(file: Any, max_pixels: int) -> tuple[Any, Any, Any]:
     head = tf.strings.substr(tf.strings.join([tf.strings.substr(file, 0, _HEAD), b"\0" * _HEAD]), 0, _HEAD)
     is_jpeg = tf.strings.substr(head, 0, len(_JPEG)) == _JPEG
     is_png = tf.strings.substr(head, 0, len(_PNG)) == _PNG
@@ -97,7 +108,8 @@ def _size_and_fault(file: Any, max_pixels: int) -> tuple[Any, Any]:
         lambda: tf.image.extract_jpeg_shape(file, name="jpeg_header_is_damaged_if_this_fails")[:2],
         lambda: tf.io.decode_raw(tf.strings.substr(head, len(_PNG), 8), tf.int32, little_endian=False)[::-1],
     )
-    size = tf.ensure_shape(size, (2,))
+    turned = orientation(file, is_png)
+    size = upright_size(tf.ensure_shape(size, (2,)), turned)
     height, width = tf.unstack(tf.cast(size, tf.int64))
     words = _words(height, width)
     faults = [
@@ -112,7 +124,7 @@ def _size_and_fault(file: Any, max_pixels: int) -> tuple[Any, Any]:
     fault = tf.constant("")
     for is_so, text in reversed(faults):
         fault = tf.where(is_so, text, fault)
-    return size, fault
+    return size, turned, fault
 
 
 def _words(height: Any, width: Any) -> Any:

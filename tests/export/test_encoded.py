@@ -45,6 +45,16 @@ def test_files_of_different_sizes_are_answered_at_their_own(serve, photograph, f
         assert (ids[:, width:] == 255).all()
 
 
+def test_photographs_stand_upright_as_in_predict(serve, photograph, file_of, assert_as_keras):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = [file_of(photograph(36, 52, 1), kind, exif=exif) for kind in ("JPEG", "PNG")]
+    result = serve("serve_encoded", [*files, file_of(photograph(20, 24))])
+    np.testing.assert_array_equal(result["sizes"], [[52, 36], [52, 36], [20, 24]])
+    for file, ids in zip(files, result["class_ids"], strict=False):
+        assert_as_keras(read_image(file)[np.newaxis], ids[np.newaxis])
+
+
 def test_the_answer_for_a_file_does_not_depend_on_the_others(serve, photograph, file_of):
     file, other = file_of(photograph(30, 42, 1)), file_of(photograph(64, 20, 2))
     alone, together = serve("serve_encoded", [file]), serve("serve_encoded", [other, file])

@@ -134,7 +134,21 @@ def test_any_bytes_are_read_to_the_end(photograph, file_of):
             assert 1 <= read(bytes(damaged)) <= 8
 
 
-def test_no_file_keeps_a_server_busy():
+def test_no_file_keeps_a_server_busy(photograph, file_of):
     """A step through a segment takes some ten operations: two million of them would take minutes."""
+    turned = (0xE1, b"Exif\0\0" + tiff([(0x0112, SHORT, b"\6\0")]))
+    file = file_of(photograph(8, 12), "JPEG")
+    assert read(jpeg(file, *[(0xE0, b"")] * 60, turned)) == 6
+    assert read(jpeg(file, *[(0xE0, b"")] * 70, turned)) == 1
     assert read(b"\xff\xd8" + b"\xff\xe0\0\2" * 2_000_000) == 1
     assert read(b"\xff\xd8" + b"\xff\xe0\0\0" * 10) == 1
+
+
+def test_what_stands_among_the_pixels_is_no_segment(photograph, file_of):
+    content = tiff([(0x0112, SHORT, b"\6\0")])
+    assert read(jpeg(file_of(photograph(8, 12), "JPEG"), (0xDA, b""), (0xE1, b"Exif\0\0" + content))) == 1
+    file = file_of(photograph(8, 12))
+    pixels = file.index(b"IDAT") - 4
+    chunk = png(file, content)[33 : len(png(file, content)) - len(file) + 33]
+    assert read(file[:pixels] + chunk + file[pixels:]) == 6
+    assert read(file[:-12] + chunk + file[-12:]) == 1

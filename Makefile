@@ -12,10 +12,10 @@ export CUDA_VISIBLE_DEVICES ?= -1
 quickstart: $(VENV)/installed
 	$(BIN)/python examples/quickstart.py
 
-test: lint
+test: lint $(VENV)/kserve/installed
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-test-slow: $(VENV)/installed-test
+test-slow: $(VENV)/installed-test $(VENV)/kserve/installed
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m slow
 
 lint: $(VENV)/installed-test
@@ -33,6 +33,14 @@ $(VENV)/installed: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
 $(VENV)/installed-test: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@ $(VENV)/installed
+
+# KServe wants an older protobuf than the tests' other packages: it lies in an environment over this one.
+$(VENV)/kserve/installed: $(VENV)/installed-test examples/kserve_server/requirements.txt
+	$(BIN)/python -m venv $(VENV)/kserve
+	$(BIN)/python -c "import site; print(f'import site; site.addsitedir({site.getsitepackages()[0]!r})')" \
+		> $$($(VENV)/kserve/bin/python -c "import site; print(site.getsitepackages()[0])")/below.pth
+	$(VENV)/kserve/bin/python -m pip install --quiet --requirement examples/kserve_server/requirements.txt
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist quickstart

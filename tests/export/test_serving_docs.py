@@ -1,4 +1,4 @@
-"""The requests of docs/serving.md, sent as they stand there to a stand-in for TensorFlow Serving."""
+"""The requests of docs/serving.md, sent as they stand there: to a stand-in for TensorFlow Serving, and to KServe."""
 
 import json
 import re
@@ -15,12 +15,15 @@ from PIL import Image
 import keras_cacnet as kc
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
-EXPORT, REST, GRPC = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+EXPORT, REST, GRPC, OPEN_INFERENCE = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+# What the examples by gRPC print.
+BY_GRPC = "(1, 60, 80) [[60, 80]]\n(2, 40, 50) (2, 40, 50, 5)\n"
 CURL = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def ports(cacnet_export):
+def stand_in(cacnet_export):
+    """Ports where a stand-in for TensorFlow Serving listens."""
     process = subprocess.Popen(
         [sys.executable, "-P", Path(__file__).with_name("predict_server.py"), cacnet_export],
         stdin=subprocess.PIPE,
@@ -31,6 +34,11 @@ def ports(cacnet_export):
     process.stdin.close()
     process.stdout.close()
     assert process.wait(60) == 0
+
+
+@pytest.fixture(params=["stand_in", "kserve_ports"])
+def ports(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -48,9 +56,10 @@ def run(command, folder):
 
 
 def at(text, ports):
-    return text.replace("localhost:8501", f"127.0.0.1:{ports['rest']}").replace(
-        "localhost:8500", f"127.0.0.1:{ports['grpc']}"
-    )
+    """The text, with the ports that a server has here."""
+    for documented, port in (("8501", ports["rest"]), ("8500", ports["grpc"]), ("8081", ports["grpc"])):
+        text = text.replace(f"localhost:{documented}", f"127.0.0.1:{port}")
+    return text
 
 
 def test_the_export(model, classes, tmp_path, monkeypatch):
@@ -80,11 +89,14 @@ def test_rest_from_python(ports, folder):
     assert run([sys.executable, "-c", at(REST, ports)], folder) == "(60, 80)\n(72, 40)\n"
 
 
-def test_grpc(ports, folder):
-    if ports["grpc"] is None:
+def test_grpc(stand_in, folder):
+    if stand_in["grpc"] is None:
         pytest.skip("the extra `serving` is not installed")
-    expected = "(1, 60, 80) [[60, 80]]\n(2, 40, 50) (2, 40, 50, 5)\n"
-    assert run([sys.executable, "-c", at(GRPC, ports)], folder) == expected
+    assert run([sys.executable, "-c", at(GRPC, stand_in)], folder) == BY_GRPC
+
+
+def test_open_inference_by_grpc(kserve_ports, kserve_python, folder):
+    assert run([kserve_python, "-c", at(OPEN_INFERENCE, kserve_ports)], folder) == BY_GRPC
 
 
 def test_a_bad_file_is_answered_with_its_reason(ports, folder):
@@ -95,13 +107,13 @@ def test_a_bad_file_is_answered_with_its_reason(ports, folder):
     assert "image 0: it is empty" in json.loads((folder / "answer.json").read_text())["error"]
 
 
-def test_grpc_answers_as_keras(ports, photograph, assert_as_keras):
-    if ports["grpc"] is None:
+def test_grpc_answers_as_keras(stand_in, photograph, assert_as_keras):
+    if stand_in["grpc"] is None:
         pytest.skip("the extra `serving` is not installed")
     import grpc
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-    with grpc.insecure_channel(f"127.0.0.1:{ports['grpc']}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{stand_in['grpc']}") as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         images = np.stack([photograph(45, 52), photograph(45, 52, 1)])
         request = predict_pb2.PredictRequest()

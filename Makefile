@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+RUNTIMES := $(VENV)/kserve/installed $(VENV)/mediapipe/installed
 # Files of tests run in that many processes at once; each takes 2 to 3 GB.
 WORKERS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -12,10 +13,10 @@ export CUDA_VISIBLE_DEVICES ?= -1
 quickstart: $(VENV)/installed
 	$(BIN)/python examples/quickstart.py
 
-test: lint $(VENV)/kserve/installed
+test: lint $(RUNTIMES)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-test-slow: $(VENV)/installed-test $(VENV)/kserve/installed
+test-slow: $(VENV)/installed-test $(RUNTIMES)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m slow
 
 lint: $(VENV)/installed-test
@@ -34,12 +35,15 @@ $(VENV)/installed-test: $(VENV)/bin/python setup.cfg pyproject.toml constraints.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@ $(VENV)/installed
 
-# KServe wants an older protobuf than the tests' other packages: it lies in an environment over this one.
-$(VENV)/kserve/installed: $(VENV)/installed-test examples/kserve_server/requirements.txt
-	$(BIN)/python -m venv $(VENV)/kserve
+# Runtimes of exports, each in an environment over this one: KServe wants an older protobuf than the tests' other
+# packages, MediaPipe brings OpenCV along.
+$(VENV)/kserve/installed: examples/kserve_server/requirements.txt
+$(VENV)/mediapipe/installed: tests/export/mediapipe.txt
+$(RUNTIMES): $(VENV)/installed-test
+	$(BIN)/python -m venv $(@D)
 	$(BIN)/python -c "import site; print(f'import site; site.addsitedir({site.getsitepackages()[0]!r})')" \
-		> $$($(VENV)/kserve/bin/python -c "import site; print(site.getsitepackages()[0])")/below.pth
-	$(VENV)/kserve/bin/python -m pip install --quiet --requirement examples/kserve_server/requirements.txt
+		> $$($(@D)/bin/python -c "import site; print(site.getsitepackages()[0])")/below.pth
+	$(@D)/bin/python -m pip install --quiet --requirement $(filter %.txt,$^)
 	touch $@
 
 clean:

@@ -17,6 +17,7 @@ from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.export.checks import TRIAL_SIZE, image_size, require_file_place, require_logits
 from keras_cacnet.export.float32 import in_float32
 from keras_cacnet.export.signatures import image_signature, shared_logits
+from keras_cacnet.export.tflite_metadata import with_metadata
 from keras_cacnet.export.tflite_operators import operators
 from keras_cacnet.export.tflite_quantization import checked_images, quantized
 from keras_cacnet.training.files import write_atomically
@@ -57,9 +58,10 @@ def tflite(
 
     A model of another dtype policy is exported in float32, with the same weights.
 
-    With a class table the file is also a zip archive, as TFLite files with metadata are: `unzip -p FILE labels.txt`
-    gives one name a line in the order of the indices, `classes.json` names, colours and file ids. Runtimes do not
-    read that part. The file is written under a temporary name and renamed when it is complete.
+    The file has TFLite's metadata. With a class table it is also a zip archive, as such files are: `unzip -p FILE
+    labels.txt` gives one name a line in the order of the indices, which the metadata names for both outputs, and
+    `classes.json` names, colours and file ids. MediaPipe's ImageSegmenter takes a file for one size as it is. The file
+    is written under a temporary name and renamed when it is complete.
 
     Args:
         model: takes RGB in 0..255 and gives logits of the size of its input.
@@ -110,6 +112,7 @@ def tflite(
     samples = None if images is None else checked_images(images, resized)
     require_logits(model, classes, (height or TRIAL_SIZE[0], width or TRIAL_SIZE[1]))
     content = _converted(in_float32(model), precision, (height, width), samples)
+    content = with_metadata(content, model.name, LABELS if classes is not None else None)
     if classes is not None:
         content = _with_classes(content, classes)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -98,12 +98,30 @@ def serve(cacnet_export):
     assert process.wait(60) == 0
 
 
+def interpreter_of(runtime):
+    """The interpreter of the environment that a runtime of exports lies in."""
+    python = Path(sys.prefix, runtime, "bin", "python")
+    if not python.exists():
+        pytest.skip(f"{runtime} is not installed: make {python.parents[1]}/installed")
+    return python
+
+
 @pytest.fixture(scope="session")
 def kserve_python():
-    """The interpreter of the environment that KServe lies in."""
-    python = Path(sys.prefix, "kserve", "bin", "python")
-    if not python.exists():
-        pytest.skip(f"KServe is not installed: make {python.parents[1]}/installed")
+    return interpreter_of("kserve")
+
+
+@pytest.fixture(scope="session")
+def mediapipe_python():
+    python = interpreter_of("mediapipe")
+    tried = subprocess.run(
+        [python, "-c", "from mediapipe.tasks.python import vision; vision.ImageSegmenter.create_from_model_path('')"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if missing := [line for line in tried.stderr.splitlines() if "cannot open shared object file" in line]:
+        pytest.skip(f"MediaPipe needs a library that this machine lacks: {missing[-1]}")
     return python
 
 

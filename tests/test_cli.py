@@ -102,7 +102,13 @@ def test_export_serves(workplace):
     result = loaded.signatures["serving_default"](images=tf.zeros((2, 17, 23, 3), tf.uint8))
     assert result["class_ids"].shape == (2, 17, 23)
     assert main(["export", str(workplace / "run"), "--output", str(output)]) == 2
-    assert main(["export", str(workplace / "run"), "--output", str(output), "--overwrite"]) == 0
+    assert main(["export", str(workplace / "run"), "--output", str(output), "--overwrite", "--max-pixels", "390"]) == 0
+    limited = tf.saved_model.load(output).signatures["serve_encoded"]
+    assert limited(image_bytes=tf.io.encode_png(tf.zeros((17, 22, 3), tf.uint8))[None])["sizes"].numpy().tolist() == [
+        [17, 22]
+    ]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="17x23 pixels are more than 390"):
+        limited(image_bytes=tf.io.encode_png(tf.zeros((17, 23, 3), tf.uint8))[None])
 
 
 def test_export_writes_tflite(workplace, capsys):
@@ -157,6 +163,11 @@ def test_export_options_go_with_their_formats(workplace, tmp_path, capsys):
         (["--size", "32"], "--size goes with --format tflite or onnx alone, not with saved_model"),
         (["--format", "onnx", "--scales", "0.5,1"], "go with --format saved_model alone, not with onnx"),
         (["--scales", "0.5,1", "--crop-size", "64"], "windows"),
+        (
+            ["--format", "tflite", "--max-pixels", "9"],
+            "--max-pixels goes with --format saved_model alone, not with tflite",
+        ),
+        (["--max-pixels", "0"], "max_pixels must be at least 1, got 0"),
     ):
         assert main([*words, *more]) == 2
         assert told in capsys.readouterr().err

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from keras_cacnet.training.run import Run
 
 FORMATS = ("saved_model", "tflite", "onnx")
-_OF_FORMATS = {"precision": ("tflite",), "calibration": ("tflite",), "size": ("tflite", "onnx")}
+_OF_FORMATS = {
+    "precision": ("tflite",),
+    "calibration": ("tflite",),
+    "size": ("tflite", "onnx"),
+    "max_pixels": ("saved_model",),
+}
 
 
 def add(command: AddCommand) -> None:
@@ -46,6 +51,12 @@ def add(command: AddCommand) -> None:
     group.add_argument(
         "--calibration", metavar="DIR", default=argparse.SUPPRESS, help="photographs for int8, some tens of them"
     )
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="of a SavedModel: the most pixels of a request with image files, padded to one size (default: 16777216)",
+    )
     add_protocol(parser, "a SavedModel has no signature serve_multiscale")
 
 
@@ -55,9 +66,8 @@ def run(options: argparse.Namespace) -> int:
     given: dict[str, Any] = {name: getattr(options, name) for name in _OF_FORMATS if name in options}
     for name in given:
         if options.format not in _OF_FORMATS[name]:
-            raise ValueError(
-                f"--{name} goes with --format {' or '.join(_OF_FORMATS[name])} alone, not with {options.format}"
-            )
+            flag, formats = name.replace("_", "-"), " or ".join(_OF_FORMATS[name])
+            raise ValueError(f"--{flag} goes with --format {formats} alone, not with {options.format}")
     protocol = given_protocol(options)
     if protocol and options.format != "saved_model":
         raise ValueError(f"--scales, --flip and the like go with --format saved_model alone, not with {options.format}")
@@ -77,7 +87,7 @@ def _write(
     if "calibration" in given:
         given["calibration"] = _photographs(given["calibration"])
     if options.format == "saved_model":
-        path = saved_model(model, options.output, trained.classes, options.overwrite, multiscale=protocol)
+        path = saved_model(model, options.output, trained.classes, options.overwrite, multiscale=protocol, **given)
     else:
         write = tflite if options.format == "tflite" else onnx
         path = write(model, options.output, trained.classes, overwrite=options.overwrite, **given)

@@ -21,6 +21,12 @@ INPUT = {
     "probabilities": "of every pixel the softmax over the classes, in the same order",
 }
 
+FILES = {
+    "image_bytes": "of the signature serve_encoded: JPEG and PNG files as they are, turned upright by EXIF",
+    "sizes": "of the signature serve_encoded: height and width of every image inside class_ids, which it pads",
+}
+"""What a SavedModel takes and gives besides."""
+
 
 def card_paths(export: str | Path) -> tuple[Path, Path]:
     """Where the card of an export lies, as JSON and as Markdown.
@@ -80,7 +86,7 @@ def model_card(
             for index, (name, color) in enumerate(zip(classes.names, classes.palette, strict=True))
         ],
         "void_id": VOID,
-        "contract": INPUT,
+        "contract": INPUT | FILES if export.is_dir() else INPUT,
         "training": {
             # Names alone: whose disk the data lay on is nobody's business.
             "data": Path(config["data"]).name,

@@ -60,6 +60,7 @@ def test_a_folder_has_it_where_servers_leave_it_alone(run, folder):
         {"path": path, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for path, content in (("saved_model.pb", b"graph"), ("variables/data", b"weights"))
     ]
+    assert list(card["contract"]) == ["images", "class_ids", "probabilities", "image_bytes", "sizes"]
     assert "someone" not in machine.read_text() + people.read_text()
     text = people.read_text()
     for told in (
@@ -82,6 +83,7 @@ def test_a_file_has_it_beside(run, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} >= {"coast.tflite.model_card.json", "coast.tflite.model_card.md"}
     card = json.loads(machine.read_text())
     assert (card["format"], card["checkpoint"]) == ("tflite", "last")
+    assert list(card["contract"]) == ["images", "class_ids", "probabilities"]
     assert [entry["path"] for entry in card["files"]] == ["coast.tflite"]
     assert "None yet: `keras-cacnet evaluate" in people.read_text()
 

@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import io
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+
+import keras_cacnet as kc
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -62,6 +65,76 @@ def write_coast():
         return root
 
     return coast
+
+
+@pytest.fixture(scope="session")
+def cacnet():
+    """A CaC-Net whose classes differ from pixel to pixel, with batch-norm statistics that fit its weights."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    model = kc.CaCNet(5, backbone="resnet14_narrow", head_channels=8, kernel_sizes=(3, 5), name="cacnet")
+    for weight in model.trainable_weights:
+        if weight.name == "gamma":
+            weight.assign(rng.uniform(0.5, 1.0, weight.shape))
+        elif weight.name in ("beta", "bias"):
+            weight.assign(rng.normal(size=weight.shape))
+    # Patches, not noise: statistics that do not fit the images let numbers grow, and rounding errors with them.
+    batch = rng.integers(0, 256, (4, 5, 5, 3)).astype("float32").repeat(8, axis=1).repeat(8, axis=2)
+    for _ in range(40):
+        model(batch, training=True)
+    # No class is the likeliest everywhere, and none is certain: saturated probabilities would hide differences.
+    logits = keras.ops.convert_to_numpy(model(batch, training=False))
+    classifier = {weight.path: weight for weight in model.trainable_weights if weight.path.startswith("classifier/")}
+    kernel, bias = classifier["classifier/kernel"], classifier["classifier/bias"]
+    bias.assign((bias - logits.mean(axis=(0, 1, 2))) / logits.std())
+    kernel.assign(kernel / logits.std())
+    return model
+
+
+@pytest.fixture(scope="session")
+def photograph():
+    """Draws an image of a size: smooth, so that a JPEG of it is as in life, and different everywhere."""
+
+    def draw(height, width, seed=0):
+        small = np.random.default_rng(seed).integers(0, 256, (-(-height // 4), -(-width // 4), 3)).astype("uint8")
+        return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def file_of():
+    """Writes an array, or a Pillow image, as the bytes of a file."""
+
+    def write(image, kind="PNG", **options):
+        file = io.BytesIO()
+        image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        image.save(file, kind, **options)
+        return file.getvalue()
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def assert_as_keras(cacnet):
+    """Holds the answer for a batch against Keras on the CPU: probabilities within 1e-5, and the same classes."""
+
+    def check(images, class_ids, probabilities=None):
+        logits = cacnet(np.asarray(images, "float32"), training=False)
+        expected = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+        if probabilities is not None:
+            np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-5)
+        assert class_ids.dtype == np.int32
+        assert class_ids.shape == expected.shape[:-1]
+        best = np.sort(expected, axis=-1)
+        # Probabilities may be 1e-5 off, so classes closer than twice that may change places; no others may.
+        clear = best[..., -1] - best[..., -2] > 2e-5
+        assert clear.mean() > 0.99
+        np.testing.assert_array_equal(class_ids[clear], expected.argmax(axis=-1)[clear])
+        # Else equality would prove nothing.
+        assert len(np.unique(class_ids)) > 1
+
+    return check
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -151,7 +151,7 @@ def test_overlay_and_legend_have_the_colours_of_the_classes(page, segment, photo
 def test_the_time_is_shown(page, segment, photograph, file_of):
     segment(page, file_of(photograph(HEIGHT, WIDTH)))
     network, total = re.fullmatch(
-        r"Network ([\d.]+) ms, with everything ([\d.]+) ms", page.inner_text("#time")
+        r"Network ([\d.]+) ms, with decoding and drawing ([\d.]+) ms", page.inner_text("#time")
     ).groups()
     assert 0 < float(network) < float(total)
 

@@ -16,8 +16,8 @@ let model;
 let photograph;
 let turn = Promise.resolve();
 
-// For tests and the console: name, width, height, and for every pixel of the photograph its class and that class'
-// probability.
+// For tests and the console: name, width and height of the part that the photograph fills, for every pixel of it the
+// class and that class' probability, and the milliseconds that the network took.
 window.cacnet = { lastResult: undefined };
 
 // Actions run one after the other: a model is not exchanged while it runs.
@@ -85,6 +85,7 @@ async function segment(source, size, name, started) {
   const { classIds, probabilities, milliseconds } = await model.run(rgb);
   const result = {
     name,
+    milliseconds,
     ...filled,
     classIds: cut(classIds, filled, model),
     probabilities: cut(probabilities, filled, model),

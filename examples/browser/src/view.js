@@ -15,6 +15,7 @@ export function show(source, photograph, result, classes) {
   drawOverlay(result, classes.colors);
   drawLegend(result.classIds, classes);
   shown = { result, classes };
+  element('hint').hidden = true;
   element('result').hidden = false;
   if (place) {
     pointAt(...place);
@@ -22,7 +23,7 @@ export function show(source, photograph, result, classes) {
 }
 
 export function showTime(milliseconds, total) {
-  element('time').textContent = `Network ${rounded(milliseconds)} ms, with everything ${rounded(total)} ms`;
+  element('time').textContent = `Network ${rounded(milliseconds)} ms, with decoding and drawing ${rounded(total)} ms`;
 }
 
 function rounded(milliseconds) {
@@ -40,7 +41,7 @@ function drawPhotograph(source, { width, height }) {
   // As large as the window allows, small photographs too.
   const stage = element('stage');
   stage.style.aspectRatio = `${width} / ${height}`;
-  stage.style.width = `min(100%, ${(70 * width) / height}vh)`;
+  stage.style.setProperty('--widest', `${(70 * width) / height}vh`);
 }
 
 function resize(canvas, width, height) {

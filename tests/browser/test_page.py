@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
 from keras_cacnet.datasets import read_image
+from keras_cacnet.export import tflite
 
 HEIGHT, WIDTH = 48, 64
 DROP = """([kind, content, name]) => {
@@ -176,6 +177,30 @@ def test_the_camera_runs_until_it_is_stopped(open_page, address, result_of):
     page.evaluate("() => { window.before = window.cacnet.lastResult; }")
     page.wait_for_timeout(300)
     assert page.evaluate("() => window.before === window.cacnet.lastResult")
+
+
+def test_a_photograph_ends_the_camera(
+    open_page, address, segment, result_of, photograph, file_of, assert_page_as_keras
+):
+    page = open_page(address, permissions=["camera"])
+    page.click("#camera")
+    result_of(page, "camera")
+    image = photograph(HEIGHT, WIDTH)
+    assert_page_as_keras(image, *segment(page, file_of(image)))
+    page.get_by_text("Start camera").wait_for()
+    page.wait_for_timeout(200)
+    assert page.evaluate("() => window.cacnet.lastResult.name") == "photograph.png"
+
+
+def test_another_model_segments_the_photograph_anew(
+    open_page, address, segment, result_of, photograph, file_of, tmp_path
+):
+    page = open_page(address)
+    segment(page, file_of(photograph(HEIGHT, WIDTH)))
+    other = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)], name="other")
+    page.set_input_files("#model-file", tflite(other, tmp_path / "other.tflite", size=(24, 32)))
+    page.get_by_text("other.tflite: 24x32").wait_for()
+    assert result_of(page, "photograph.png")[0].shape == (24, 32)
 
 
 def test_any_server_and_any_folder_will_do(

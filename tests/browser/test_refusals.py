@@ -60,6 +60,12 @@ def test_bad_images_are_refused(page, photograph, file_of, assert_goes_on, name,
     assert_goes_on()
 
 
+def test_what_is_no_file_is_refused(page, assert_goes_on):
+    page.evaluate("() => window.dispatchEvent(new DragEvent('drop', { dataTransfer: new DataTransfer() }))")
+    page.get_by_text("That is no file: save the image first, and drop or choose the file.").wait_for()
+    assert_goes_on()
+
+
 def test_a_huge_image_is_refused(page, file_of, assert_goes_on):
     told = refusal(page, "photograph", "huge.png", file_of(Image.new("1", (12_000, 10_000))))
     assert told == "huge.png has 12000 x 10000 pixels, and this page takes up to 100 million: make it smaller."

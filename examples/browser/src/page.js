@@ -70,8 +70,13 @@ async function usePhotograph(file) {
   busy(`Segmenting ${file.name} …`);
   const bitmap = await decode(file);
   await segment(bitmap, bitmap, file.name, started);
-  photograph?.bitmap.close();
+  forgetPhotograph();
   photograph = { bitmap, name: file.name };
+}
+
+function forgetPhotograph() {
+  photograph?.bitmap.close();
+  photograph = undefined;
 }
 
 function requireModel() {
@@ -98,6 +103,11 @@ async function segment(source, size, name, started) {
 
 async function useFiles(files) {
   element('error').hidden = true;
+  if (files.length === 0) {
+    await attempt(() => {
+      throw new PageError('That is no file: save the image first, and drop or choose the file.');
+    });
+  }
   for (const file of files) {
     await attempt(() => useFile(file));
   }
@@ -134,6 +144,7 @@ async function startCamera() {
   showCamera(true);
   try {
     await inTurn(requireModel);
+    forgetPhotograph();
     await camera.run((video) => {
       const size = { width: video.videoWidth, height: video.videoHeight };
       return inTurn(() => segment(video, size, 'camera', performance.now()));
@@ -145,7 +156,7 @@ async function startCamera() {
 
 function showCamera(running) {
   element('camera').textContent = running ? 'Stop camera' : 'Start camera';
-  element('camera').setAttribute('aria-pressed', running);
+  element('camera').classList.toggle('running', running);
 }
 
 function applyOpacity() {
@@ -164,7 +175,7 @@ function listen() {
     });
   }
   element('camera').addEventListener('click', ({ target }) => {
-    if (target.getAttribute('aria-pressed') === 'true') {
+    if (target.classList.contains('running')) {
       camera.stop();
     } else {
       attempt(startCamera);

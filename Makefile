@@ -47,4 +47,4 @@ $(RUNTIMES): $(VENV)/installed-test
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist quickstart
+	rm -rf $(VENV) build dist quickstart examples/browser/node_modules examples/browser/dist

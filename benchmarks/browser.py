@@ -50,10 +50,12 @@ def served(threads: bool) -> Iterator[str]:
         command, cwd=PAGE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1
     )
     assert process.stdout is not None
-    line = process.stdout.readline()
-    yield line.strip() if threads else f"http://127.0.0.1:{line.split('port ')[1].split()[0]}/"
-    process.terminate()
-    process.wait()
+    try:
+        line = process.stdout.readline()
+        yield line.strip() if threads else f"http://127.0.0.1:{line.split('port ')[1].split()[0]}/"
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def in_page(page: Page, path: Path, images: list[np.ndarray]) -> tuple[list[np.ndarray], float]:

@@ -126,6 +126,15 @@ def test_pointing_tells_class_and_probability(page, segment, photograph, file_of
     assert not page.is_visible("#label")
 
 
+def test_a_phone_has_no_room_to_the_side_and_a_finger(open_page, address, segment, photograph, file_of, classes):
+    page = open_page(address, viewport={"width": 360, "height": 640}, has_touch=True)
+    ids, _ = segment(page, file_of(photograph(HEIGHT, WIDTH)))
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 360
+    box = page.locator("#stage").bounding_box()
+    page.touchscreen.tap(box["x"] + 0.25 * box["width"], box["y"] + 0.25 * box["height"])
+    assert page.inner_text("#label").startswith(classes.names[ids[HEIGHT // 4, WIDTH // 4]])
+
+
 def test_the_legend_has_the_classes_that_occur_and_adds_up(page, segment, photograph, file_of, classes):
     ids, _ = segment(page, file_of(photograph(HEIGHT, WIDTH)))
     present, counts = np.unique(ids, return_counts=True)

@@ -98,7 +98,7 @@ def test_a_model_for_any_size_is_refused_with_the_option_to_export_it(page, smal
 def test_models_of_other_inputs_and_outputs_are_refused(page, other_tflite, assert_goes_on):
     told = refusal(page, "model", "other.tflite", other_tflite)
     assert "other.tflite is no export of keras-cacnet: it has " in told
-    assert "float32 [-1,48,64,3]" in told
+    assert "float32 [-1, 48, 64, 3]" in told
     assert_goes_on()
 
 
@@ -107,6 +107,15 @@ def other_tflite(tmp_path):
     model = keras.Sequential([keras.Input((*SIZE, 3), batch_size=1), keras.layers.Conv2D(5, 1)])
     model.export(tmp_path / "other", verbose=False)
     return tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "other")).convert()
+
+
+def test_a_server_without_the_runtime_is_told_what_it_lacks(open_page, plain_address, model_file):
+    page = open_page(plain_address)
+    page.route("**/wasm/*", lambda route: route.fulfill(status=404))
+    told = refusal(page, "model", "cacnet.tflite", model_file.read_bytes())
+    assert told.startswith(
+        f"LiteRT.js does not start: copy the whole of dist/ to the server, with {plain_address}wasm/, or take a newer"
+    )
 
 
 def test_without_classes_they_are_numbered(open_page, address, small, segment, photograph, file_of, tmp_path):

@@ -19,28 +19,43 @@ export class Model {
     }
     const model = new Model();
     try {
-      const wasm = new URL('wasm/', document.baseURI).href;
-      const threaded = new URL('litert_wasm_threaded_internal.js', wasm);
-      const runtime = self.crossOriginIsolated ? await fetched(threaded) : undefined;
-      model.#worker = new Worker(WORKER);
-      let signature;
-      try {
-        signature = await model.#ask({ task: 'load', bytes, wasm, runtime });
-      } catch (error) {
-        throw new PageError(
-          `${file} cannot be run: it is damaged, or no export of keras-cacnet. Copy it anew, or write it by ` +
-            `${EXPORT} (LiteRT.js: ${error.message})`,
-        );
-      }
+      await model.#start();
+      const signature = await model.#read(bytes, file);
       requireExport(signature, file);
       [, model.height, model.width] = signature.inputs[0].shape;
       model.threads = signature.threads;
       model.file = file;
-      model.classes = readClasses(bytes, output(signature, 'probabilities').shape[3], file);
+      const { shape } = signature.outputs.find(({ name }) => name === 'probabilities');
+      model.classes = readClasses(bytes, shape[3], file);
       return model;
     } catch (error) {
       model.close();
       throw error;
+    }
+  }
+
+  async #start() {
+    const wasm = new URL('wasm/', document.baseURI).href;
+    try {
+      const runtime = self.crossOriginIsolated ? await fetched(`${wasm}litert_wasm_threaded_internal.js`) : undefined;
+      this.#worker = new Worker(WORKER);
+      await this.#ask({ task: 'start', wasm, runtime });
+    } catch (error) {
+      throw new PageError(
+        `LiteRT.js does not start: copy the whole of dist/ to the server, with ${wasm}, or take a newer browser ` +
+          `(${error.message})`,
+      );
+    }
+  }
+
+  async #read(bytes, file) {
+    try {
+      return await this.#ask({ task: 'load', bytes });
+    } catch (error) {
+      throw new PageError(
+        `${file} cannot be run: it is damaged, or no export of keras-cacnet. Copy it anew, or write it by ` +
+          `${EXPORT} (LiteRT.js: ${error.message})`,
+      );
     }
   }
 
@@ -82,30 +97,26 @@ export function isTflite(bytes) {
 }
 
 async function fetched(address) {
-  const response = await fetch(address).catch(() => ({ ok: false }));
+  const response = await fetch(address);
   if (!response.ok) {
-    throw new PageError(`${address.href} could not be read: copy the whole of dist/ to the server.`);
+    throw new Error(`${address}: ${response.status}`);
   }
   return response.blob();
 }
 
-function output(signature, name) {
-  return signature.outputs.find((tensor) => tensor.name === name);
-}
-
-function requireExport(signature, file) {
-  const { inputs, outputs } = signature;
-  const [images] = inputs;
-  const kinds = [...inputs, ...outputs].map(({ name, dtype, shape }) => `${name} ${dtype} [${shape}]`).sort();
-  const ours = /^class_ids int32 \[1,H,W\], images uint8 \[1,H,W,3\], probabilities float32 \[1,H,W,\d+\]$/;
-  const size = images ? `[1,${images.shape[1]},${images.shape[2]}` : '';
-  if (!ours.test(kinds.join(', ').replaceAll(size, '[1,H,W'))) {
+function requireExport({ inputs, outputs }, file) {
+  const all = [...inputs, ...outputs];
+  const has = (name, dtype, rank) =>
+    all.some((tensor) => tensor.name === name && tensor.dtype === dtype && tensor.shape.length === rank);
+  const ours = inputs.length === 1 && has('images', 'uint8', 4) && has('class_ids', 'int32', 3);
+  const listed = all.map(({ name, dtype, shape }) => `${name} ${dtype} [${shape.join(', ')}]`).join(', ');
+  if (!ours || !has('probabilities', 'float32', 4)) {
     throw new PageError(
-      `${file} is no export of keras-cacnet: it has ${kinds.join(', ') || 'no signature serving_default'}, and this ` +
-        `page runs images uint8 [1,H,W,3] to class_ids and probabilities. Write one by ${EXPORT}`,
+      `${file} is no export of keras-cacnet: it has ${listed || 'no signature serving_default'}, and this page runs ` +
+        `images uint8 [1, H, W, 3] to class_ids and probabilities. Write one by ${EXPORT}`,
     );
   }
-  if (images.shape.some((side) => side < 1)) {
+  if (inputs[0].shape.some((side) => side < 1)) {
     throw new PageError(
       `${file} takes images of any size, and LiteRT.js runs files of one size only: export it with --size 512x512.`,
     );

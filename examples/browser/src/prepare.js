@@ -6,7 +6,7 @@ const MEGAPIXELS = 100;
 
 /** Decodes a file as it is: turned by its EXIF orientation, without colour management. */
 export async function decode(file) {
-  const name = file.name || 'The pasted image';
+  const { name } = file;
   const { width, height } = await measured(file, name);
   if (width * height > MEGAPIXELS * 1e6) {
     throw new PageError(

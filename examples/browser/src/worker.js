@@ -2,15 +2,19 @@
 
 import { loadAndCompile, loadLiteRt, supportsFeature, Tensor } from '@litertjs/core';
 
+let liteRt;
 let signature;
 
-async function load({ bytes, wasm, runtime }) {
+async function start({ wasm, runtime }) {
   // Without relaxed SIMD there is no build with threads; without the server's two headers there is no shared memory.
   const threads = self.crossOriginIsolated && (await supportsFeature('relaxedSimd'));
   // This worker started from a blob, so LiteRT cannot tell where its files lie from the worker's address. Its threads
   // start from a blob too: they inherit the page's Content-Security-Policy.
   self.Module = { locateFile: (name) => wasm + name, mainScriptUrlOrBlob: threads ? runtime : undefined };
-  const liteRt = await loadLiteRt(wasm, { threads });
+  liteRt = await loadLiteRt(wasm, { threads });
+}
+
+async function load({ bytes }) {
   const model = await loadAndCompile(bytes, { accelerator: 'wasm' });
   signature = model.signatures.serving_default;
   return {
@@ -48,14 +52,11 @@ async function run({ images, shape }) {
   return { classIds, probabilities, milliseconds };
 }
 
+const TASKS = { start, load, run };
+
 self.onmessage = async ({ data: { task, ...values } }) => {
   try {
-    if (task === 'load') {
-      self.postMessage({ answer: await load(values) });
-    } else {
-      const answer = await run(values);
-      self.postMessage({ answer }, [answer.classIds.buffer, answer.probabilities.buffer]);
-    }
+    self.postMessage({ answer: await TASKS[task](values) });
   } catch (error) {
     self.postMessage({ failure: error?.message ?? String(error) });
   }

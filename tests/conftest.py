@@ -68,20 +68,36 @@ def write_coast():
 
 
 @pytest.fixture(scope="session")
-def cacnet():
-    """A CaC-Net whose classes differ from pixel to pixel, with batch-norm statistics that fit its weights."""
+def settled():
+    def settle(model, batch=None):
+        """Random weights everywhere, and batch-norm statistics that fit them, as after training.
+
+        Statistics drawn at random would not do: predicted kernels reach 10,000 then, and float32 itself is 1e-2 off.
+        They have to fit the images that are shown later as well: noise, unless a batch is given.
+        """
+        rng = np.random.default_rng(0)
+        for weight in model.trainable_weights:
+            if weight.name in ("gamma", "beta", "bias"):
+                weight.assign(
+                    rng.uniform(0.5, 1.0, weight.shape) if weight.name == "gamma" else rng.normal(size=weight.shape)
+                )
+        if batch is None:
+            batch = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("float32")
+        for _ in range(40):
+            model(batch, training=True)
+        return model
+
+    return settle
+
+
+@pytest.fixture(scope="session")
+def cacnet(settled):
+    """A CaC-Net whose classes differ from pixel to pixel, for images of patches."""
     keras.utils.set_random_seed(0)
-    rng = np.random.default_rng(0)
+    patches = np.random.default_rng(0).integers(0, 256, (4, 5, 5, 3)).astype("float32")
+    batch = patches.repeat(8, axis=1).repeat(8, axis=2)
     model = kc.CaCNet(5, backbone="resnet14_narrow", head_channels=8, kernel_sizes=(3, 5), name="cacnet")
-    for weight in model.trainable_weights:
-        if weight.name == "gamma":
-            weight.assign(rng.uniform(0.5, 1.0, weight.shape))
-        elif weight.name in ("beta", "bias"):
-            weight.assign(rng.normal(size=weight.shape))
-    # Patches, not noise: statistics that do not fit the images let numbers grow, and rounding errors with them.
-    batch = rng.integers(0, 256, (4, 5, 5, 3)).astype("float32").repeat(8, axis=1).repeat(8, axis=2)
-    for _ in range(40):
-        model(batch, training=True)
+    settled(model, batch)
     # No class is the likeliest everywhere, and none is certain: saturated probabilities would hide differences.
     logits = keras.ops.convert_to_numpy(model(batch, training=False))
     classifier = {weight.path: weight for weight in model.trainable_weights if weight.path.startswith("classifier/")}

@@ -138,24 +138,3 @@ def photographs():
         return [rng.integers(0, 256, (*shape, 3)).astype("uint8") for shape in shapes]
 
     return noise
-
-
-@pytest.fixture(scope="session")
-def settled(photographs):
-    def settle(model):
-        """Random weights everywhere, and batch-norm statistics that fit them, as after training.
-
-        Statistics drawn at random would not do: predicted kernels reach 10,000 then, and float32 itself is 1e-2 off.
-        """
-        rng = np.random.default_rng(0)
-        for weight in model.trainable_weights:
-            if weight.name in ("gamma", "beta", "bias"):
-                weight.assign(
-                    rng.uniform(0.5, 1.0, weight.shape) if weight.name == "gamma" else rng.normal(size=weight.shape)
-                )
-        batch = photographs((4, 32, 32))[0].astype("float32")
-        for _ in range(40):
-            model(batch, training=True)
-        return model
-
-    return settle

@@ -102,7 +102,9 @@ class SegmentationModel(kserve.Model):
             raise InvalidInput(f"{signature} takes {expected.name}, got {', '.join(names) or 'nothing'}")
         (tensor,) = request.inputs
         try:
-            value = tensor.as_numpy()
+            # From numbers in JSON, as_numpy() would cut off what stands behind the point.
+            listed = bool(tensor.data) and tensor.datatype != "BYTES"
+            value = np.asarray(tensor.data).reshape(tensor.shape) if listed else tensor.as_numpy()
         except (ValueError, TypeError, OverflowError, struct.error) as error:
             raise InvalidInput(f"{tensor.name}: {tensor.datatype} {tensor.shape} cannot be read: {error}") from error
         outputs = []

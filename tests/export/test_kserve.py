@@ -105,6 +105,23 @@ def test_open_inference_by_rest(post, photograph, file_of, assert_as_keras):
     }
 
 
+@pytest.mark.parametrize(
+    ("datatype", "data", "message"),
+    [
+        ("UINT8", [1, 2.5, 3], "images must be whole numbers in 0..255, got 1.0 to 3.0"),
+        ("UINT8", [1, 2, 300], "images must be whole numbers in 0..255, got 1 to 300"),
+        ("UINT8", [1, 2, "a"], "images must be numbers"),
+        ("UINT8", [1, 2], "images: UINT8 [1, 1, 1, 3] cannot be read"),
+        ("BOOL", [True, False, True], "images must be numbers, got bool"),
+        ("BYTES", ["a", "b", "c"], "images must be numbers"),
+    ],
+)
+def test_tensors_that_are_none_have_status_400(post, datatype, data, message):
+    tensor = {"name": "images", "datatype": datatype, "shape": [1, 1, 1, 3], "data": data}
+    status, answer = post({"inputs": [tensor]}, "/v2/models/cacnet/infer", JSON)
+    assert (status, message in answer["error"]) == (400, True), answer
+
+
 GRPC = """
 import sys
 import grpc

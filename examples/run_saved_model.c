@@ -4,10 +4,12 @@
  *     TF=$(python -c "import tensorflow, os; print(os.path.dirname(tensorflow.__file__))")
  *     gcc run_saved_model.c -o run_saved_model -I$TF/include -L$TF -l:libtensorflow_cc.so.2 \
  *         -l:libtensorflow_framework.so.2 -Wl,-rpath,$TF
- *     ./run_saved_model cacnet/1 serving_default_images StatefulPartitionedCall:0 StatefulPartitionedCall:1 \
+ *     ./run_saved_model cacnet/1 serving_default_images StatefulPartitionedCall_2:0 StatefulPartitionedCall_2:1 \
  *         480 640 image.rgb probabilities.f32
  *
- * `saved_model_cli show --dir cacnet/1 --all` prints the names of the tensors; image.rgb holds height x width x 3 bytes.
+ * The names of the tensors are those of this SavedModel, and others in another (_3 where there is serve_multiscale):
+ * `saved_model_cli show --dir cacnet/1 --tag_set serve --signature_def serving_default` prints them. image.rgb holds
+ * height x width x 3 bytes.
  */
 #include <stdint.h>
 #include <stdio.h>

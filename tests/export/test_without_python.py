@@ -12,6 +12,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from keras_cacnet.export import saved_model
+
 PROGRAM = Path(__file__).resolve().parents[2] / "examples" / "run_saved_model.c"
 TOOL = (
     "import sys\n"
@@ -73,6 +75,12 @@ def test_a_c_program_gives_what_keras_gives(program, cacnet_export, photograph, 
         image = photograph(height, width)
         ids, probabilities = run(program, cacnet_export, image, tmp_path)
         assert_as_keras(image[np.newaxis], ids[np.newaxis], probabilities[np.newaxis])
+
+
+def test_the_names_in_the_programs_first_lines_are_those_of_an_export(model, tmp_path):
+    names = tensor_names(saved_model(model, tmp_path / "1"), "serving_default")
+    (said,) = re.findall(r"run_saved_model cacnet/1 (\S+) (\S+) (\S+) ", PROGRAM.read_text())
+    assert [f"{said[0]}:0", *said[1:]] == [names["images"], names["class_ids"], names["probabilities"]]
 
 
 def test_a_c_program_sees_a_photograph(program, cacnet_export, assert_as_keras, shared_data, tmp_path):

@@ -1,4 +1,4 @@
-"""Prints the tables of docs/results.md and docs/delivery.md from the JSON in benchmarks/results.
+"""Prints the tables of docs/results.md, docs/delivery.md and examples/browser from the JSON in benchmarks/results.
 
 python docs/tables.py
 """
@@ -62,6 +62,23 @@ def int8_kept() -> str:
     return "\n".join(lines)
 
 
+def browser() -> str:
+    """Times are those of the larger images, to float32's in the browser and to the same file's outside of it."""
+    small, large = read("browser.json")["files"], read("browser_512.json")["files"]
+    lines = [
+        "| | MB | pixels as in Keras, 128x128 | 512x512 | time to float32's, 1 thread | 2 threads "
+        "| time to LiteRT's outside, 1 thread | 2 threads |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, file in large.items():
+        inside, outside = file["browser_ms"].values(), file["outside_ms"].values()
+        ratios = [own / first for own, first in zip(inside, large["float32"]["browser_ms"].values(), strict=True)]
+        ratios += [own / other for own, other in zip(inside, outside, strict=True)]
+        equal = " | ".join(f"{100 * files[name]['equal_ids']:.2f} %" for files in (small, large))
+        lines.append(f"| {name} | {file['bytes'] / 1e6:.1f} | {equal} | {' | '.join(f'{r:.2f}' for r in ratios)} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    for table in (camvid, layer, step, tflite, int8_kept):
+    for table in (camvid, layer, step, tflite, int8_kept, browser):
         print(table(), end="\n\n")

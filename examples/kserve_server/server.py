@@ -5,8 +5,8 @@
 
 POST /v1/models/cacnet:predict takes what TensorFlow Serving takes there. The Open Inference protocol, by REST under
 /v2/models/cacnet/infer and by gRPC, takes the input of a signature as a tensor of its name; the request's parameter
-`signature_name` says which signature, else it is `serving_default`. A request that cannot be answered has status 400,
-or INVALID_ARGUMENT, with the reason.
+`signature_name` says which signature, else it is `serving_default`, and its outputs may be chosen. A request that
+cannot be answered has status 400, or INVALID_ARGUMENT, with the reason.
 """
 
 import argparse
@@ -100,15 +100,14 @@ class SegmentationModel(kserve.Model):
         names = [tensor.name for tensor in request.inputs]
         if names != [expected.name]:
             raise InvalidInput(f"{signature} takes {expected.name}, got {', '.join(names) or 'nothing'}")
-        (tensor,) = request.inputs
-        try:
-            # From numbers in JSON, as_numpy() would cut off what stands behind the point.
-            listed = bool(tensor.data) and tensor.datatype != "BYTES"
-            value = np.asarray(tensor.data).reshape(tensor.shape) if listed else tensor.as_numpy()
-        except (ValueError, TypeError, OverflowError, struct.error) as error:
-            raise InvalidInput(f"{tensor.name}: {tensor.datatype} {tensor.shape} cannot be read: {error}") from error
+        known = sorted(self._loaded.signatures[signature].structured_outputs)
+        asked = [output.name for output in request.request_outputs or []] or known
+        if others := sorted(set(asked) - set(known)):
+            raise InvalidInput(f"{signature} gives {', '.join(known)}, not {', '.join(others)}")
+        found = self._run(signature, tensor_value(request.inputs[0]))
         outputs = []
-        for name, array in self._run(signature, value.tolist() if value.dtype == object else value).items():
+        for name in asked:
+            array = found[name]
             output = kserve.InferOutput(name, list(array.shape), from_np_dtype(array.dtype))
             output.set_data_from_numpy(array, binary_data=request.from_grpc or request.use_binary_outputs)
             outputs.append(output)
@@ -143,6 +142,17 @@ def newest(folder: Path) -> Path:
     if not versions:
         raise FileNotFoundError(f"{folder} holds neither saved_model.pb nor a numbered folder that does")
     return max(versions, key=lambda path: int(path.name))
+
+
+def tensor_value(tensor: kserve.InferInput) -> Any:
+    """What a tensor of a request holds: a list of files, or numbers as an array."""
+    try:
+        if tensor.datatype == "BYTES":
+            return tensor.as_numpy().tolist()
+        # From numbers in JSON, as_numpy() would cut off what stands behind the point.
+        return np.asarray(tensor.data).reshape(tensor.shape) if tensor.data else tensor.as_numpy()
+    except (ValueError, TypeError, OverflowError, struct.error) as error:
+        raise InvalidInput(f"{tensor.name}: {tensor.datatype} {tensor.shape} cannot be read: {error}") from error
 
 
 def files(value: Any) -> list[bytes]:
@@ -213,5 +223,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(parents=[kserve.model_server.parser])
     parser.add_argument("--model_dir", default="/mnt/models", help="of the SavedModel or its numbered versions")
     parser.add_argument("--concurrency", type=int, default=1, help="requests computed at a time")
+    # KServe's own limit of 8 MiB is less than the probabilities of an ordinary photograph.
+    parser.set_defaults(grpc_max_send_message_length=-1)
     options = parser.parse_args()
+    kserve.model_server.args.grpc_max_send_message_length = options.grpc_max_send_message_length
     kserve.ModelServer().start([SegmentationModel(options.model_name, options.model_dir, options.concurrency)])

@@ -95,6 +95,10 @@ def test_open_inference_by_rest(post, photograph, file_of, assert_as_keras):
     assert answer["id"] == "7"
     found = {output["name"]: np.array(output["data"]).reshape(output["shape"]) for output in answer["outputs"]}
     assert_as_keras(image[np.newaxis], found["class_ids"].astype("int32"), found["probabilities"])
+    status, answer = post({"inputs": [tensor], "outputs": [{"name": "class_ids"}]}, path, JSON)
+    assert [output["name"] for output in answer["outputs"]] == ["class_ids"]
+    status, answer = post({"inputs": [tensor], "outputs": [{"name": "sizes"}]}, path, JSON)
+    assert (status, answer) == (400, {"error": "serving_default gives class_ids, probabilities, not sizes"})
     file = {"name": "image_bytes", "datatype": "BYTES", "shape": [1], "data": [b64(file_of(image))["b64"]]}
     status, answer = post({"inputs": [file], "parameters": {"signature_name": "serve_encoded"}}, path, JSON)
     assert status == 200, answer
@@ -129,8 +133,10 @@ import numpy as np
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
-def predict(stub, name, datatype, shape, raw, **parameters):
+def predict(stub, name, datatype, shape, raw, outputs=(), **parameters):
     request = pb.ModelInferRequest(model_name="cacnet", raw_input_contents=[raw])
+    for output in outputs:
+        request.outputs.add(name=output)
     request.inputs.add(name=name, datatype=datatype, shape=shape)
     for key, value in parameters.items():
         request.parameters[key].string_param = value
@@ -142,7 +148,8 @@ def predict(stub, name, datatype, shape, raw, **parameters):
     }
 
 port, folder = sys.argv[1:]
-with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+unlimited = [("grpc.max_receive_message_length", -1)]
+with grpc.insecure_channel(f"127.0.0.1:{port}", options=unlimited) as channel:
     stub = GRPCInferenceServiceStub(channel)
     given = np.load(folder + "/given.npz")
     images, file = given["images"], given["photograph"].tobytes()
@@ -156,6 +163,9 @@ with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
     for name, value in predict(stub, "image_bytes", "BYTES", [1], raw, signature_name="serve_encoded").items():
         results[f"BYTES/{name}"] = value
     np.savez(folder + "/found.npz", **results)
+    large = predict(stub, "images", "UINT8", [1, 650, 700, 3], bytes(650 * 700 * 3))
+    assert large["probabilities"].nbytes > 2**23
+    assert list(predict(stub, "images", "UINT8", [1, 1, 1, 3], bytes(3), ["class_ids"])) == ["class_ids"]
     for arguments in (
         ("image_bytes", "BYTES", [1], (5).to_bytes(4, "little") + b"hello", "serve_encoded"),
         ("images", "FP32", [1, 1, 1, 3], np.full(3, np.nan, "float32").tobytes(), "serve_float"),
@@ -296,3 +306,5 @@ for manifest in yaml.safe_load_all(open(sys.argv[1])):
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr[-2000:]
     assert process.stdout.split() == ["cacnet", "cacnet-open-inference"]
+    (shown,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    assert shown in manifest.read_text()

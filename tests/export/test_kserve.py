@@ -276,6 +276,24 @@ def test_other_models_are_not_there(post):
     assert "other" in answer["error"]
 
 
+def test_the_highest_version_is_served(kserve_python, tmp_path):
+    for version in ("9", "10", "11", "final"):
+        (tmp_path / version).mkdir()
+    for version in ("9", "10", "final"):
+        (tmp_path / version / "saved_model.pb").touch()
+    program = "import sys, pathlib, server; print(*map(server.newest, map(pathlib.Path, sys.argv[1:])))"
+    (tmp_path / "empty").mkdir()
+
+    def served(*folders):
+        command = [kserve_python, "-c", program, *folders]
+        folder = ROOT / "examples" / "kserve_server"
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, cwd=folder)
+
+    assert served(tmp_path, tmp_path / "9").stdout.split() == [str(tmp_path / "10"), str(tmp_path / "9")]
+    process = served(tmp_path / "empty")
+    assert "empty holds neither saved_model.pb nor a numbered folder that does" in process.stderr
+
+
 def test_the_manifest_is_what_kserve_understands(kserve_python):
     """Every key of it is a field of the classes that KServe and Kubernetes publish for their manifests."""
     program = """

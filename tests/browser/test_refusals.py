@@ -138,6 +138,8 @@ def test_without_a_model_the_page_asks_for_one(
         (site / "elsewhere.tflite").rename(site / "dist" / "cacnet.tflite")
     asked = "There is no model yet: choose or drop a .tflite file."
     assert page.inner_text("#status") == asked
+    # That there is none is no error.
+    assert not page.is_visible("#error")
     image = file_of(photograph(*SIZE))
     assert refusal(page, "photograph", "early.png", image) == asked
     page.set_input_files("#model-file", model_file)

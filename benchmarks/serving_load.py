@@ -16,14 +16,12 @@ import argparse
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,10 +30,10 @@ import grpc
 import keras
 import numpy as np
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+from kserve_process import server
 from PIL import Image
 from serving_requests import Answered, Call, answered, bad_calls, good_calls
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZES = ((32, 48), (61, 45), (96, 128), (128, 96), (200, 150), (257, 256))
 MIB = 2**20
 
@@ -48,35 +46,6 @@ def images(photographs: Path | None, rng: np.random.Generator) -> Iterator[np.nd
     for path in sorted(photographs.glob("*.jpg"))[:6] if photographs else ():
         with Image.open(path) as image:
             yield np.asarray(image.convert("RGB").reduce(2))
-
-
-@contextmanager
-def server(folder: Path, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
-    """A KServe server of the export that only this machine reaches: its process, and its ports for REST and gRPC."""
-    ports = []
-    for _ in range(2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname()[1])
-    command = [sys.executable, "-P", ROOT / "benchmarks" / "on_loopback.py", ROOT / "examples/kserve_server/server.py"]
-    options = ["--model_name=cacnet", f"--model_dir={folder}", f"--http_port={ports[0]}", f"--grpc_port={ports[1]}"]
-    with log.open("wb") as output:
-        process = subprocess.Popen([*map(str, command), *options], stdout=output, stderr=subprocess.STDOUT)
-        try:
-            while True:
-                try:
-                    connection = http.client.HTTPConnection("127.0.0.1", ports[0])
-                    connection.request("GET", "/v1/models/cacnet")
-                    connection.getresponse().read()
-                    break
-                except ConnectionRefusedError:
-                    if process.poll() is not None:
-                        sys.exit(f"the server did not start:\n{log.read_text()[-2000:]}")
-                    time.sleep(0.1)
-            yield process, ports[0], ports[1]
-        finally:
-            process.terminate()
-            process.wait(60)
 
 
 def memory(process: subprocess.Popen[bytes]) -> tuple[float, float]:

@@ -2,12 +2,9 @@
 
 import os
 import pickle
-import socket
+import runpy
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import keras
@@ -102,33 +99,10 @@ def mediapipe_python():
 @pytest.fixture(scope="session")
 def kserve_ports(cacnet_export, kserve_python, tmp_path_factory):
     """Where examples/kserve_server/server.py serves it: the ports of REST and of gRPC."""
-    ports = {}
-    for kind in ("rest", "grpc"):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports[kind] = free.getsockname()[1]
-    root = Path(__file__).resolve().parents[2]
-    command = [
-        kserve_python,
-        "-P",
-        root / "benchmarks" / "on_loopback.py",
-        root / "examples" / "kserve_server" / "server.py",
-    ]
-    options = ["--model_name", "cacnet", "--model_dir", cacnet_export.parent]
-    options += [f"--http_port={ports['rest']}", f"--grpc_port={ports['grpc']}"]
-    with (tmp_path_factory.mktemp("kserve") / "log.txt").open("w+") as log:
-        process = subprocess.Popen(list(map(str, [*command, *options])), stdout=log, stderr=subprocess.STDOUT)
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{ports['rest']}/v1/models/cacnet").close()
-                break
-            except urllib.error.URLError:
-                log.seek(0)
-                assert process.poll() is None, log.read()[-2000:]
-                time.sleep(0.1)
-        yield ports
-        process.terminate()
-        assert process.wait(60) == 0
+    server = runpy.run_path(str(Path(__file__).resolve().parents[2] / "benchmarks" / "kserve_process.py"))["server"]
+    log = tmp_path_factory.mktemp("kserve") / "log.txt"
+    with server(cacnet_export.parent, log, kserve_python) as (_, rest, grpc):
+        yield {"rest": rest, "grpc": grpc}
 
 
 @pytest.fixture(scope="session")

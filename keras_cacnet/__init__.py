@@ -12,10 +12,8 @@ __version__ = "0.1.0"
 __all__ = [
     "CaCLayer",
     "CaCNet",
-    "ablation",
     "datasets",
     "evaluation",
-    "experiments",
     "export",
     "layers",
     "losses",
@@ -29,10 +27,8 @@ __all__ = [
 ]
 
 _ON_FIRST_USE = (
-    "ablation",
     "datasets",
     "evaluation",
-    "experiments",
     "export",
     "paper",
     "pipeline",

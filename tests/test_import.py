@@ -55,7 +55,7 @@ def test_public_names():
             "training.train",
             "training.Recipe",
             "training.with_settings",
-            "experiments.experiment_named",
+            "paper.experiment_named",
         ),
     ):
         value = kc

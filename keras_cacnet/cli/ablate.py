@@ -25,8 +25,8 @@ from keras_cacnet.cli.arguments import (
 from keras_cacnet.training.recipes import Recipe
 
 if TYPE_CHECKING:
-    from keras_cacnet.ablation import Plan, Result
     from keras_cacnet.datasets import SegmentationDataset
+    from keras_cacnet.paper import Plan, Result
 
 
 def add(command: AddCommand) -> None:
@@ -49,12 +49,12 @@ def add(command: AddCommand) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from keras_cacnet.ablation import Runs, ablate, dry_run, plan, scored_source, to_json, to_markdown
     from keras_cacnet.datasets import open_dataset
     from keras_cacnet.evaluation import Protocol
-    from keras_cacnet.experiments.published import ENCODING_SCALES
+    from keras_cacnet.files import write_atomically, write_json
+    from keras_cacnet.paper import Runs, ablate, dry_run, plan, scored_source, to_json, to_markdown
+    from keras_cacnet.paper.published import ENCODING_SCALES
     from keras_cacnet.training.devices import strategy_for
-    from keras_cacnet.training.files import write_atomically, write_json
 
     strategy = strategy_for(options.devices or "1")  # before anything else runs on TensorFlow
     experiment = given_experiment(options)
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _facts(laid: Plan, dataset: SegmentationDataset, data: str, scored: int) -> dict[str, Any]:
-    from keras_cacnet.ablation import scored_split
+    from keras_cacnet.paper import scored_split
     from keras_cacnet.training.trainer import PACKAGES
 
     trained = len(dataset.source(laid.base.split))

@@ -14,7 +14,7 @@ from keras_cacnet.training.settings import with_settings
 
 if TYPE_CHECKING:
     from keras_cacnet import evaluation
-    from keras_cacnet.experiments import Experiment
+    from keras_cacnet.paper import Experiment
 
 
 class AddCommand(Protocol):
@@ -86,7 +86,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
 
 
 def given_experiment(options: argparse.Namespace) -> Experiment | None:
-    from keras_cacnet.experiments import experiment_named
+    from keras_cacnet.paper import experiment_named
 
     return experiment_named(options.recipe) if options.recipe else None
 

@@ -28,8 +28,8 @@ def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
     from keras_cacnet.datasets.check import shares_images
     from keras_cacnet.evaluation import Protocol, evaluate, prediction_writer
+    from keras_cacnet.files import write_atomically, write_json
     from keras_cacnet.pipeline.batches import evaluation_batches
-    from keras_cacnet.training.files import write_atomically, write_json
     from keras_cacnet.training.run import Run
 
     given = given_protocol(options)

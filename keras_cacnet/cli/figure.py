@@ -33,9 +33,9 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
-    from keras_cacnet.evaluation.figure_images import file_examples, named_examples
-    from keras_cacnet.evaluation.paper_figures import context_figure, predictions_figure
-    from keras_cacnet.training.files import write_atomically
+    from keras_cacnet.files import write_atomically
+    from keras_cacnet.paper.figure_images import file_examples, named_examples
+    from keras_cacnet.paper.figures import context_figure, predictions_figure
     from keras_cacnet.training.run import Run
     from keras_cacnet.visualization import save_figure
 

@@ -12,8 +12,8 @@ def add(command: AddCommand) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from keras_cacnet.experiments import experiment_named
-    from keras_cacnet.experiments.listing import description, table
+    from keras_cacnet.paper import experiment_named
+    from keras_cacnet.paper.listing import description, table
 
     print(description(experiment_named(options.name)) if options.name else table())
     return 0

@@ -31,8 +31,9 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
-    from keras_cacnet.evaluation import Protocol, archive_form, write_submission
-    from keras_cacnet.evaluation.submission import require_archive_path
+    from keras_cacnet.evaluation import Protocol
+    from keras_cacnet.paper import archive_form, write_submission
+    from keras_cacnet.paper.submission import require_archive_path
     from keras_cacnet.training.run import Run
 
     protocol = given_protocol(options)

@@ -29,8 +29,8 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.models.cacnet import CaCNet
-    from keras_cacnet.models.comparison import checked_heads, comparison_table
-    from keras_cacnet.models.costs import cost_table
+    from keras_cacnet.paper.costs import cost_table
+    from keras_cacnet.paper.head_costs import checked_heads, comparison_table
 
     names = None if options.heads is None else checked_heads(options.heads.split(","))
     experiment = given_experiment(options)

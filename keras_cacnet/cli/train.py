@@ -22,7 +22,7 @@ from keras_cacnet.training.settings import changes
 
 if TYPE_CHECKING:
     from keras_cacnet.datasets import SegmentationDataset
-    from keras_cacnet.experiments import Experiment
+    from keras_cacnet.paper import Experiment
 
 
 def add(command: AddCommand) -> None:
@@ -57,7 +57,7 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
-    from keras_cacnet.experiments import experiment_named
+    from keras_cacnet.paper import experiment_named
     from keras_cacnet.training.devices import strategy_for
     from keras_cacnet.training.run import Run, begun
     from keras_cacnet.training.trainer import train

@@ -7,13 +7,10 @@ from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.report import Report
 from keras_cacnet.evaluation.saved_predictions import prediction_writer
 from keras_cacnet.evaluation.scoring import evaluate
-from keras_cacnet.evaluation.submission import archive_form, check_submission, write_submission
 
 __all__ = [
     "Protocol",
     "Report",
-    "archive_form",
-    "check_submission",
     "evaluate",
     "fused_ids",
     "predict_files",
@@ -22,5 +19,4 @@ __all__ = [
     "prediction_writer",
     "score_blocks",
     "scores",
-    "write_submission",
 ]

@@ -13,10 +13,10 @@ from PIL import Image
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.reading import read_image
 from keras_cacnet.evaluation.inference import require_class_count, require_tensorflow, segmentation_logits
-from keras_cacnet.evaluation.paper_figures import weighting_function
 from keras_cacnet.evaluation.prediction import predict_ids
+from keras_cacnet.files import write_atomically
 from keras_cacnet.models.reweighting import probe_size
-from keras_cacnet.training.files import write_atomically
+from keras_cacnet.paper.figures import weighting_function
 from keras_cacnet.visualization import (
     WeightedImage,
     channel_maps,

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.source import Source
-from keras_cacnet.training.files import write_atomically
+from keras_cacnet.files import write_atomically
 from keras_cacnet.visualization import save_ids
 
 

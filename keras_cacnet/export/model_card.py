@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_cacnet.datasets.classes import VOID
 from keras_cacnet.evaluation.protocol import Protocol
-from keras_cacnet.training.files import write_atomically, write_json
+from keras_cacnet.files import write_atomically, write_json
 from keras_cacnet.training.run import Run
 from keras_cacnet.training.settings import shown
 

@@ -12,7 +12,7 @@ from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.export.checks import TRIAL_SIZE, image_size, require_file_place, require_logits
 from keras_cacnet.export.float32 import in_float32
 from keras_cacnet.export.signatures import image_signature, shared_logits
-from keras_cacnet.training.files import write_atomically
+from keras_cacnet.files import write_atomically
 
 OPSET = 18
 

@@ -20,7 +20,7 @@ from keras_cacnet.export.signatures import image_signature, shared_logits
 from keras_cacnet.export.tflite_metadata import with_metadata
 from keras_cacnet.export.tflite_operators import operators
 from keras_cacnet.export.tflite_quantization import checked_images, quantized
-from keras_cacnet.training.files import write_atomically
+from keras_cacnet.files import write_atomically
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 LABELS = "labels.txt"

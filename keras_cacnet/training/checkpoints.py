@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cacnet.training.files import link_or_copy, write_atomically
+from keras_cacnet.files import link_or_copy, write_atomically
 from keras_cacnet.training.loop import Loop
 from keras_cacnet.training.progress import write_checkpoint
 

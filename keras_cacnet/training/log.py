@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_cacnet.training.files import write_atomically
+from keras_cacnet.files import write_atomically
 
 
 class Log(keras.callbacks.Callback):

@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras_cacnet.datasets.check import check_layout
 from keras_cacnet.datasets.digest import digest
 from keras_cacnet.datasets.source import SegmentationDataset
+from keras_cacnet.files import write_atomically, write_json
 from keras_cacnet.models.cacnet import CaCNet
 from keras_cacnet.models.heads import HEAD_LAYERS
 from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss
@@ -26,7 +27,6 @@ from keras_cacnet.training.feeding import (
     training_source,
     validation_source,
 )
-from keras_cacnet.training.files import write_atomically, write_json
 from keras_cacnet.training.log import Log
 from keras_cacnet.training.loop import Loop
 from keras_cacnet.training.losses import SegmentationCrossentropy

@@ -7,7 +7,7 @@ import pytest
 
 from keras_cacnet.evaluation import Protocol
 from keras_cacnet.export.model_card import card_paths, changed_files, model_card, write_model_card
-from keras_cacnet.training.files import write_json
+from keras_cacnet.files import write_json
 from keras_cacnet.training.recipes import Recipe
 from keras_cacnet.training.run import Run
 

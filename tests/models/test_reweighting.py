@@ -14,9 +14,9 @@ import keras_cacnet as kc
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation import evaluate, predict_files
 from keras_cacnet.evaluation.prediction import predict_ids
-from keras_cacnet.models.costs import costs
 from keras_cacnet.models.heads import HEAD_LAYERS
 from keras_cacnet.models.reweighting import REWEIGHTINGS, reweighting_layer
+from keras_cacnet.paper.costs import costs
 
 ALTERNATIVES = tuple(name for name in REWEIGHTINGS if name != "cac")
 CLASSES = ClassTable(("a", "b", "c", "d"), ((0, 0, 0), (90, 0, 0), (0, 90, 0), (0, 0, 90)), ids=(0, 1, 2, 3))

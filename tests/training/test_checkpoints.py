@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+from keras_cacnet.files import write_atomically, write_json
 from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss, NonFiniteTraining
-from keras_cacnet.training.files import write_atomically, write_json
 from keras_cacnet.training.loop import Loop
 from keras_cacnet.training.progress import Progress, check_checkpoint, read_progress, write_checkpoint
 

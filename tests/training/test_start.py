@@ -10,8 +10,8 @@ from keras_cacnet.cli import main
 from keras_cacnet.datasets import open_dataset
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.voc2012 import CLASSES
+from keras_cacnet.files import write_json
 from keras_cacnet.models import CaCNet
-from keras_cacnet.training.files import write_json
 from keras_cacnet.training.recipes import Recipe
 from keras_cacnet.training.run import Run
 from keras_cacnet.training.start import network_of, trained_on

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from keras_cacnet.models.comparison import LEAN
-from keras_cacnet.models.costs import head_costs, own_costs
 from keras_cacnet.models.heads import APCHead, DMHead, EncHead, FCNHead, PSPHead, Settings
+from keras_cacnet.paper.costs import head_costs, own_costs
+from keras_cacnet.paper.head_costs import LEAN
 
 CLASSES, CHANNELS, DEEP = 3, 4, 6
 HEADS = {

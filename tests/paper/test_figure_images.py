@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from keras_cacnet.datasets import Example
-from keras_cacnet.evaluation.figure_images import file_examples, named_examples
+from keras_cacnet.paper.figure_images import file_examples, named_examples
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from PIL import Image
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.reading import open_image, read_image, read_mask, shown_size
 from keras_cacnet.datasets.source import Example, Source
-from keras_cacnet.evaluation.archives import ENDINGS, read_archive, write_archive
 from keras_cacnet.evaluation.fusion import fused_ids
 from keras_cacnet.evaluation.inference import require_class_count, require_tensorflow, segmentation_logits
 from keras_cacnet.evaluation.prediction import predict_ids
 from keras_cacnet.evaluation.protocol import Protocol
+from keras_cacnet.files import write_atomically
 from keras_cacnet.models.reweighting import probe_size
-from keras_cacnet.training.files import write_atomically
+from keras_cacnet.paper.archives import ENDINGS, read_archive, write_archive
 
 SERVERS = ("voc2012", "ade20k")
 COMPETITIONS = ("comp6", "comp5")

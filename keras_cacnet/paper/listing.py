@@ -4,8 +4,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
-from keras_cacnet.experiments.experiment import Experiment
-from keras_cacnet.experiments.published import BESIDE_SETTINGS, EXPERIMENTS
+from keras_cacnet.paper.experiment import Experiment
+from keras_cacnet.paper.published import BESIDE_SETTINGS, EXPERIMENTS
 from keras_cacnet.training.settings import shown
 
 NOT_RUN = "not run yet"
@@ -34,7 +34,7 @@ def description(experiment: Experiment) -> str:
     """An experiment in full: its commands, the paper's figure, and every setting with who chose it.
 
     Example:
-        >>> from keras_cacnet.experiments import experiment_named
+        >>> from keras_cacnet.paper import experiment_named
         >>> print(description(experiment_named("ade20k_resnet101")).splitlines()[0])
         ade20k_resnet101: CaC-Net with ResNet-101 on ADE20K, Table 9
     """

@@ -7,8 +7,9 @@ from PIL import Image
 
 import keras_cacnet as kc
 from keras_cacnet.datasets import Example, read_image
-from keras_cacnet.evaluation import paper_figures, predict_ids
-from keras_cacnet.evaluation.paper_figures import context_figure, predictions_figure
+from keras_cacnet.evaluation import predict_ids
+from keras_cacnet.paper import figures
+from keras_cacnet.paper.figures import context_figure, predictions_figure
 from keras_cacnet.visualization import channel_changes
 
 SIZES = ((40, 44), (33, 47))
@@ -43,10 +44,8 @@ def drawn(monkeypatch):
     """What is handed over to be drawn."""
     calls = []
     for name in ("comparison_figure", "weighting_figure"):
-        draw = getattr(paper_figures, name)
-        monkeypatch.setattr(
-            paper_figures, name, lambda *arguments, draw=draw: calls.append(arguments) or draw(*arguments)
-        )
+        draw = getattr(figures, name)
+        monkeypatch.setattr(figures, name, lambda *arguments, draw=draw: calls.append(arguments) or draw(*arguments))
     return calls
 
 

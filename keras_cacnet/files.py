@@ -1,11 +1,48 @@
-"""Files that are whole or not there: written under a temporary name, synchronised, renamed."""
+"""Paths as users give them, and files that are whole or not there."""
 
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """Take a path as a user gives it: `~` and `~name` mean the home folder.
+
+    Every public function that takes a path passes it through this one.
+
+    Example:
+        >>> user_path("runs/mine").as_posix(), user_path("~/runs").is_absolute()
+        ('runs/mine', True)
+    """
+    return Path(path).expanduser()
+
+
+def visible_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """List the files of a folder with these suffixes, by name, without what file managers leave there.
+
+    Args:
+        folder: the folder.
+        suffixes: in lower case, with the dot; files match in any case.
+
+    Returns:
+        The paths, sorted. Names that begin with a dot (macOS' `._NAME.jpg` among them) are left out.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("b.JPG", "a.jpg", "._a.jpg", "notes.txt"):
+        ...     (folder / name).touch()
+        >>> [path.name for path in visible_files(folder, (".jpg",))]
+        ['a.jpg', 'b.JPG']
+    """
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.suffix.lower() in suffixes and path.is_file()
+    )
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:

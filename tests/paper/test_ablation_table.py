@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_cacnet.ablation import ablate, dry_run, plan, to_json, to_markdown
 from keras_cacnet.evaluation import Protocol
-from keras_cacnet.paper import TABLES
+from keras_cacnet.paper import TABLES, ablate, dry_run, plan, to_json, to_markdown
 from keras_cacnet.training.checkpoints import NonFiniteTraining
 
 HITS = {"fixed": (400, 441, 431), "fc": (401, 441, 433), "gap": (500, 480, 590), "se": (300, 345, 333),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_cacnet.ablation import paired_difference, spread
-from keras_cacnet.ablation.seeds import critical_errors
+from keras_cacnet.paper import paired_difference, spread
+from keras_cacnet.paper.seeds import critical_errors
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from keras_cacnet.ablation import Runs, runs
 from keras_cacnet.datasets import ClassTable
 from keras_cacnet.evaluation import Report
+from keras_cacnet.paper import Runs, ablation_runs
 from keras_cacnet.training import Recipe
 
 NAMES = ("sky", "sea")
@@ -53,9 +53,9 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     made = Bench(tmp_path / "runs")
-    monkeypatch.setattr(runs, "train", made.train)
-    monkeypatch.setattr(runs, "evaluate", made.evaluate)
-    monkeypatch.setattr(runs, "evaluation_batches", lambda source, classes: source)
+    monkeypatch.setattr(ablation_runs, "train", made.train)
+    monkeypatch.setattr(ablation_runs, "evaluate", made.evaluate)
+    monkeypatch.setattr(ablation_runs, "evaluation_batches", lambda source, classes: source)
     return made
 
 

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from keras_cacnet.evaluation.archives import read_archive, write_archive
+from keras_cacnet.paper.archives import read_archive, write_archive
 
 MEMBERS = [("b/two.txt", b"two" * 1000), ("b/one.txt", b""), ("a.txt", bytes(range(256)))]
 NAMES = {"tar": "notes.tar.gz", "zip": "notes.zip"}

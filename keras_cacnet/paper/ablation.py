@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from keras_cacnet.ablation.rows import Plan, PlannedRow
-from keras_cacnet.ablation.runs import Runs, Score
+from keras_cacnet.paper.ablation_rows import Plan, PlannedRow
+from keras_cacnet.paper.ablation_runs import Runs, Score
 from keras_cacnet.pipeline.batches import reading_error
 from keras_cacnet.training.checkpoints import NonFiniteTraining
 

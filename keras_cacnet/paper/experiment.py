@@ -78,7 +78,7 @@ class Experiment:
         """The line that trains it.
 
         Example:
-            >>> from keras_cacnet.experiments import experiment_named
+            >>> from keras_cacnet.paper import experiment_named
             >>> experiment_named("ade20k_resnet101").train_command()
             'keras-cacnet train --recipe ade20k_resnet101 --data-dir DIR'
         """
@@ -91,7 +91,7 @@ class Experiment:
         It takes the last checkpoint: the best one was chosen on the images that are scored.
 
         Example:
-            >>> from keras_cacnet.experiments import experiment_named
+            >>> from keras_cacnet.paper import experiment_named
             >>> print(experiment_named("ade20k_resnet101").evaluate_command())
             keras-cacnet evaluate runs/ade20k_resnet101 --data ade20k --data-dir DIR --split val --checkpoint last \
             --scales 0.5,0.75,1.0,1.25,1.5,1.75 --flip --crop-size 576 --stride 2/3
@@ -106,7 +106,7 @@ class Experiment:
         """The line that writes the archive for the test server; None where there is none.
 
         Example:
-            >>> from keras_cacnet.experiments import experiment_named
+            >>> from keras_cacnet.paper import experiment_named
             >>> experiment_named("ade20k_resnet101").submit_command().split()[:4]
             ['keras-cacnet', 'submit', 'ade20k', 'runs/ade20k_resnet101']
         """

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from keras_cacnet.ablation.running import Result, RowResult
-from keras_cacnet.ablation.seeds import Difference, Spread, critical_errors, paired_difference, spread
 from keras_cacnet.paper import TABLES
+from keras_cacnet.paper.ablation import Result, RowResult
+from keras_cacnet.paper.seeds import Difference, Spread, critical_errors, paired_difference, spread
 from keras_cacnet.training.recipes import Recipe
 
 NOT_RUN = "not run yet"

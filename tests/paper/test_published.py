@@ -12,9 +12,9 @@ import pytest
 from keras_cacnet.cli.arguments import add_protocol
 from keras_cacnet.datasets import PUBLISHED
 from keras_cacnet.evaluation import Protocol
-from keras_cacnet.experiments import EXPERIMENTS, experiment_named
-from keras_cacnet.experiments.experiment import protocol_words
-from keras_cacnet.experiments.listing import description, table
+from keras_cacnet.paper import EXPERIMENTS, experiment_named
+from keras_cacnet.paper.experiment import protocol_words
+from keras_cacnet.paper.listing import description, table
 from keras_cacnet.training.recipes import Recipe
 
 # Section 4.1 and Tables 1, 9 and 10, typed from the paper; fine-tuning's epochs and rate are ours.

@@ -12,8 +12,8 @@ from keras_cacnet.datasets.check import shares_images
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.scoring import evaluate
+from keras_cacnet.files import write_json
 from keras_cacnet.pipeline.batches import evaluation_batches
-from keras_cacnet.training.files import write_json
 from keras_cacnet.training.recipes import Recipe
 from keras_cacnet.training.trainer import train
 

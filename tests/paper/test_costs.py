@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import keras_cacnet as kc
-from keras_cacnet.models.costs import costs
+from keras_cacnet.paper.costs import costs
 
 
 @pytest.mark.parametrize("kernel_sizes", [(3, 3), (5, 3)])

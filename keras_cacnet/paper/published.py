@@ -6,8 +6,8 @@ None has been run on its whole data set yet: that takes the data, ImageNet weigh
 from dataclasses import replace
 
 from keras_cacnet.evaluation.protocol import Protocol
-from keras_cacnet.experiments.experiment import Experiment, PaperFigure
 from keras_cacnet.paper import TABLES
+from keras_cacnet.paper.experiment import Experiment, PaperFigure
 from keras_cacnet.training.recipes import Recipe, ours, paper
 from keras_cacnet.training.settings import nearest
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from keras_cacnet.ablation import ablate, plan
 from keras_cacnet.evaluation import Protocol
+from keras_cacnet.paper import ablate, plan
 from keras_cacnet.training.checkpoints import NonFiniteTraining
 
 WHOLE = Protocol()

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from keras_cacnet.ablation.rows import Plan
-from keras_cacnet.ablation.runs import Runs, scored_split
 from keras_cacnet.models.cacnet import CaCNet
-from keras_cacnet.models.costs import costs
+from keras_cacnet.paper.ablation_rows import Plan
+from keras_cacnet.paper.ablation_runs import Runs, scored_split
+from keras_cacnet.paper.costs import costs
 from keras_cacnet.training.recipes import Recipe
 
 _BACKWARD = 3

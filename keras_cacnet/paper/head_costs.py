@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import keras
 
-from keras_cacnet.models.costs import TABLE_7, Cost, baseline_costs, costs, head_costs, own_costs, total
 from keras_cacnet.models.heads import HEADS, APCHead, DMHead, Head, checked_head
 from keras_cacnet.models.reweighting import positions
+from keras_cacnet.paper.costs import TABLE_7, Cost, baseline_costs, costs, head_costs, own_costs, total
 
 LEAN: dict[str, Head] = {
     "apcnet": APCHead(module_conv=False, fusion_conv=False),

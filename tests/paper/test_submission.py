@@ -13,15 +13,12 @@ from PIL import Image
 from keras_cacnet.datasets import Example, read_image
 from keras_cacnet.evaluation import (
     Protocol,
-    archive_form,
-    check_submission,
     fused_ids,
     predict_ids,
-    submission,
-    write_submission,
 )
-from keras_cacnet.evaluation.archives import write_archive
 from keras_cacnet.layers.resize import ResizeLike
+from keras_cacnet.paper import archive_form, check_submission, submission, write_submission
+from keras_cacnet.paper.archives import write_archive
 
 IDS = ("2008_000006", "2008_000011", "2008_000012")
 SIZES = ((21, 30), (34, 16), (40, 40))

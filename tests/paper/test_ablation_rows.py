@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from keras_cacnet.ablation import VARIANTS, plan
 from keras_cacnet.evaluation import Protocol
-from keras_cacnet.paper import TABLES
+from keras_cacnet.paper import TABLES, VARIANTS, plan
 from keras_cacnet.training import Recipe
 
 PAPERS = Protocol((0.5, 1.0, 1.5), flip=True, crop_size=512)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_cacnet.layers.adaptive_pooling import AdaptiveAveragePooling
-from keras_cacnet.layers.resize import ResizeTo
+from keras_cacnet.layers.resize import AdaptiveAveragePooling, ResizeTo
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 6])

@@ -38,6 +38,10 @@ class FeatureLayer(keras.layers.Layer):
         """The dtype of sums: the layer's own, float32 where that is of half precision."""
         return at_least_float32(self.compute_dtype)
 
+    def get_config(self) -> dict[str, Any]:
+        # For layers without arguments of their own, too: what Keras would put together itself leaves things out.
+        return super().get_config()
+
     def _wide(self, x: Any) -> Any:
         return ops.cast(ops.convert_to_tensor(x), self.wide_dtype)
 

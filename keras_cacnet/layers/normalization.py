@@ -17,7 +17,8 @@ EPSILON = 1e-5
 class ImageNormalization(FeatureLayer):
     """Scales RGB in 0..255 to 0..1, subtracts a mean and divides by a standard deviation, per channel.
 
-    A layer of our own because Keras' `Rescaling` needs TensorFlow at hand whatever the backend.
+    A layer of our own because Keras' `Rescaling` needs TensorFlow at hand whatever the backend. Under half-precision
+    policies it computes in float32, and rounds once.
 
     Args:
         mean: mean of every channel, on the scale 0..1.
@@ -46,9 +47,8 @@ class ImageNormalization(FeatureLayer):
         self.input_spec = keras.layers.InputSpec(axes={-1: 3})
 
     def call(self, images: Any) -> Any:
-        images = ops.cast(images, self.compute_dtype)
-        mean, std = (ops.cast(value, self.compute_dtype) for value in (self.mean, self.std))
-        return (images / 255 - mean) / std
+        mean, std = (ops.convert_to_tensor(value, dtype=self.wide_dtype) for value in (self.mean, self.std))
+        return ops.cast((self._wide(images) / 255 - mean) / std, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return tuple(input_shape)

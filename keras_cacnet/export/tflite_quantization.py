@@ -11,7 +11,7 @@ from PIL import Image
 from tensorflow.lite.python.convert import mlir_quantize
 
 from keras_cacnet.export.tflite_operators import Operator, operators
-from keras_cacnet.layers.reweighting import ReweightingLayer
+from keras_cacnet.layers.base import ReweightingLayer
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
 _PRODUCTS = (*_CONVOLUTIONS, "BATCH_MATMUL")

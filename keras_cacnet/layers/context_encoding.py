@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.layers.normalization import at_least_float32, batch_normalization
-from keras_cacnet.layers.reweighting import ReweightingLayer
+from keras_cacnet.layers.base import ReweightingLayer, checked_count
+from keras_cacnet.layers.normalization import batch_normalization
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
@@ -32,7 +32,7 @@ class ContextEncodingLayer(ReweightingLayer):
         codewords: K, the size of the dictionary; EncNet's 32 by default.
         synchronized: take the batch-norm statistics over all replicas of a `tf.distribute` strategy.
         return_encoding: give the encoding e beside the product, for EncNet's semantic encoding loss.
-        **kwargs: `name`, `dtype`, `trainable`.
+        **kwargs: `name`, `dtype`, `trainable`, `activity_regularizer`.
 
     Shapes:
         - input: (B, h, w, c); B, h and w may be unknown
@@ -59,14 +59,13 @@ class ContextEncodingLayer(ReweightingLayer):
         self, codewords: int = 32, synchronized: bool = False, return_encoding: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(codewords, bool) or int(codewords) != codewords or codewords < 1:
-            raise ValueError(f"codewords must be a whole number from 1 on, got {codewords!r}")
-        self.codewords = int(codewords)
+        self.codewords = checked_count(codewords, "codewords")
         self.synchronized = bool(synchronized)
         self.return_encoding = bool(return_encoding)
 
-    def build_prediction(self, input_shape: Sequence[int | None]) -> None:
-        dtype = at_least_float32(self.compute_dtype)
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        super().build(input_shape)
+        options = {"trainable": self.trainable, "dtype": self.wide_dtype}
         self.conv = keras.layers.Conv2D(
             self.channels,
             1,
@@ -74,9 +73,9 @@ class ContextEncodingLayer(ReweightingLayer):
             data_format="channels_last",
             kernel_initializer="he_normal",
             name="conv",
-            dtype=dtype,
+            **options,
         )
-        self.norm = batch_normalization("norm", self.synchronized, dtype)
+        self.norm = batch_normalization("norm", self.synchronized, **options)
         limit = (self.codewords * self.channels) ** -0.5
         self.dictionary = self.add_weight(
             shape=(self.codewords, self.channels),
@@ -90,28 +89,16 @@ class ContextEncodingLayer(ReweightingLayer):
             autocast=False,
             name="smoothing",
         )
-        self.code_norm = batch_normalization("code_norm", self.synchronized, dtype)
-        self.dense = keras.layers.Dense(self.channels, "sigmoid", name="dense", dtype=dtype)
+        self.code_norm = batch_normalization("code_norm", self.synchronized, **options)
+        self.dense = keras.layers.Dense(self.channels, "sigmoid", name="dense", **options)
         self.conv.build(input_shape)
         self.norm.build(input_shape)
         self.code_norm.build((None, self.channels, self.codewords))
         self.dense.build((None, self.channels))
 
     def encode(self, x: Any, training: bool = False) -> Any:
-        """Encode the features by the dictionary, before batch norm.
-
-        Args:
-            x: features.
-            training: normalise the descriptors by the statistics of the batch, and update the moving ones.
-
-        Shapes:
-            - x: (B, h, w, c)
-            - result: (B, K, c)
-
-        Returns:
-            For every codeword the mean over positions of its share times its residual, in float32 or better.
-        """
-        x = self._features(x)
+        """The mean over positions of each codeword's share times its residual, before batch norm: (B, K, c)."""
+        x = self.features(x)
         descriptors = ops.relu(self.norm(self.conv(x), training=training))
         batch, height, width, channels = ops.shape(descriptors)
         positions = height * width
@@ -125,36 +112,12 @@ class ContextEncodingLayer(ReweightingLayer):
         return collected - ops.sum(shares, axis=1)[..., None] * dictionary
 
     def encoding(self, x: Any, training: bool = False) -> Any:
-        """Encode the features as one vector: what `encode` gives, through batch norm, ReLU, and the mean.
-
-        Args:
-            x: features.
-            training: normalise by the statistics of the batch, and update the moving ones.
-
-        Shapes:
-            - x: (B, h, w, c)
-            - result: (B, c)
-
-        Returns:
-            e, in float32 or better.
-        """
+        """The features as one vector e, (B, c): what `encode` gives, through batch norm, ReLU, and the mean."""
         codes = ops.transpose(self.encode(x, training=training), (0, 2, 1))
         return ops.mean(ops.relu(self.code_norm(codes, training=training)), axis=-1)
 
     def weighting(self, x: Any, *, training: bool = False) -> Any:
-        """Compute the weights that all positions share.
-
-        Args:
-            x: features.
-            training: normalise by the statistics of the batch, and update the moving ones.
-
-        Shapes:
-            - x: (B, h, w, c)
-            - result: (B, 1, 1, c)
-
-        Returns:
-            W, with values between 1 and 2.
-        """
+        """Compute the weights that all positions share, (B, 1, 1, c), with values between 1 and 2."""
         return self._weights_of(self.encoding(x, training=training))
 
     def _weights_of(self, encoding: Any) -> Any:
@@ -162,15 +125,23 @@ class ContextEncodingLayer(ReweightingLayer):
 
     def call(self, x: Any, training: bool = False) -> Any:
         """Return X * W, with `return_encoding` also e."""
+        x = self.features(x)
         encoding = self.encoding(x, training=training)
         product = x * self._weights_of(encoding)
         return (product, encoding) if self.return_encoding else product
 
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Any:
+        product = super().compute_output_shape(input_shape)
+        return (product, (product[0], product[-1])) if self.return_encoding else product
+
     def compute_output_spec(self, x: Any, training: bool = False) -> Any:
-        product = super().compute_output_spec(x, training=training)
         if not self.return_encoding:
-            return product
-        return product, keras.KerasTensor((x.shape[0], x.shape[-1]), dtype=at_least_float32(self.compute_dtype))
+            return super().compute_output_spec(x, training=training)
+        product, encoding = self.compute_output_shape(x.shape)
+        return (
+            keras.KerasTensor(product, dtype=self.compute_dtype),
+            keras.KerasTensor(encoding, dtype=self.wide_dtype),
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_cacnet.layers.base import checked_count
+
 
 def dynamic_depthwise_conv(x: Any, kernels: Any, dilation_rate: int = 1) -> Any:
     """Convolve every channel of every sample with a kernel of its own, "same" zero padding, stride 1.
@@ -27,6 +29,10 @@ def dynamic_depthwise_conv(x: Any, kernels: Any, dilation_rate: int = 1) -> Any:
     Returns:
         The convolved features, of the dtype of `x`.
 
+    Raises:
+        ValueError: shapes or dtypes that do not go together, kernels that are not square or of even size, or a
+            dilation rate that is not a whole number from 1 on.
+
     Example:
         >>> import numpy as np
         >>> x = np.arange(8.0, dtype="float32").reshape(1, 2, 2, 2)
@@ -39,9 +45,24 @@ def dynamic_depthwise_conv(x: Any, kernels: Any, dilation_rate: int = 1) -> Any:
         Section 3.2 of the CaC-Net paper.
     """
     x, kernels = ops.convert_to_tensor(x), ops.convert_to_tensor(kernels)
+    rate = checked_count(dilation_rate, "dilation_rate")
+    _check_shapes(x, kernels)
     if keras.backend.backend() == "tensorflow":
-        return _folded_convolution(x, kernels, dilation_rate)
-    return _shifted_products(x, kernels, dilation_rate)
+        return _folded_convolution(x, kernels, rate)
+    return _shifted_products(x, kernels, rate)
+
+
+def _check_shapes(x: Any, kernels: Any) -> None:
+    shapes = f"got features of shape {tuple(x.shape)} and kernels of shape {tuple(kernels.shape)}"
+    if len(x.shape) != 4 or len(kernels.shape) != 4:
+        raise ValueError(f"features must have the shape (B, h, w, c) and kernels (B, s, s, c), {shapes}")
+    if kernels.shape[1] != kernels.shape[2] or (kernels.shape[1] or 0) % 2 == 0:
+        raise ValueError(f"kernels must be square and of known, odd size, {shapes}")
+    if any(None not in pair and pair[0] != pair[1] for pair in zip(x.shape[::3], kernels.shape[::3], strict=True)):
+        raise ValueError(f"there must be one kernel per sample and channel, {shapes}")
+    types = [keras.backend.standardize_dtype(value.dtype) for value in (x, kernels)]
+    if types[0] != types[1] or not keras.backend.is_float_dtype(types[0]):
+        raise ValueError(f"features and kernels must be of one dtype of floating point, got {' and '.join(types)}")
 
 
 def _folded_convolution(x: Any, kernels: Any, rate: int) -> Any:

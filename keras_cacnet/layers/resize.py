@@ -1,8 +1,9 @@
-"""Between images of any size and feature maps of a fixed stride, without a shift between the two.
+"""Maps of another height and width: padded images, enlarged logits, means over the regions of a grid.
 
-A "same" convolution of stride 2 centres its windows differently on even and on odd sizes, and a map of ceil(H / 8)
-rows stretched over H pixels drifts by up to 7 of them towards the lower right. So the network sees images whose sides
-are multiples of its output stride, and its logits are enlarged by that stride and cut back to the image.
+Between images of any size and feature maps of a fixed stride there must be no shift. A "same" convolution of stride 2
+centres its windows differently on even and on odd sizes, and a map of ceil(H / 8) rows stretched over H pixels drifts
+by up to 7 of them towards the lower right. So the network sees images whose sides are multiples of its output stride,
+and its logits are enlarged by that stride and cut back to the image.
 """
 
 from collections.abc import Sequence
@@ -11,18 +12,25 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_cacnet.layers.base import FeatureLayer, checked_count
+
+_MAP = keras.layers.InputSpec(ndim=4)
+
 
 @keras.saving.register_keras_serializable("keras_cacnet")
-class PadToMultiple(keras.layers.Layer):
+class PadToMultiple(FeatureLayer):
     """Repeats the last row and column until both sides are multiples of a number.
 
     Args:
         multiple: what the sides become multiples of, in pixels.
-        **kwargs: `name`, `dtype`.
+        **kwargs: `name`, `dtype`, `activity_regularizer`.
 
     Shapes:
         - input: (B, H, W, c)
         - output: (B, ceil(H / multiple) * multiple, ceil(W / multiple) * multiple, c)
+
+    Raises:
+        ValueError: a multiple below 1.
 
     Example:
         >>> import numpy as np
@@ -32,9 +40,11 @@ class PadToMultiple(keras.layers.Layer):
 
     def __init__(self, multiple: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.multiple = multiple
+        self.multiple = checked_count(multiple, "multiple")
+        self.input_spec = _MAP
 
     def call(self, x: Any) -> Any:
+        x = ops.cast(x, self.compute_dtype)
         for axis in (1, 2):
             size = ops.shape(x)[axis]
             whole = (size + self.multiple - 1) // self.multiple * self.multiple
@@ -51,7 +61,7 @@ class PadToMultiple(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
-class ResizeLike(keras.layers.Layer):
+class ResizeLike(FeatureLayer):
     """Enlarges a map by its stride, bilinearly with half-pixel centres, and cuts it to the size of the image.
 
     Keras' own resizing cannot take an unknown size under TensorFlow, hence this layer. There float32 and narrower
@@ -60,11 +70,14 @@ class ResizeLike(keras.layers.Layer):
 
     Args:
         stride: pixels of the image per position of the map.
-        **kwargs: `name`, `dtype`.
+        **kwargs: `name`, `dtype`, `activity_regularizer`.
 
     Shapes:
         - inputs: [map (B, ceil(H / stride), ceil(W / stride), c), image (B, H, W, anything)]
-        - output: (B, H, W, c), of the dtype of the map
+        - output: (B, H, W, c)
+
+    Raises:
+        ValueError: a stride below 1, or, where sizes are known, a map that does not reach over the image.
 
     Example:
         >>> import numpy as np
@@ -77,10 +90,12 @@ class ResizeLike(keras.layers.Layer):
 
     def __init__(self, stride: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.stride = stride
+        self.stride = checked_count(stride, "stride")
+        self.input_spec = [_MAP, _MAP]
 
     def call(self, inputs: Sequence[Any]) -> Any:
         features, image = inputs
+        self.compute_output_shape([features.shape, image.shape])
         _, height, width, _ = ops.shape(image)
         _, rows, columns, _ = ops.shape(features)
         enlarged = _bilinear(features, rows * self.stride, columns * self.stride, self.compute_dtype)
@@ -88,6 +103,12 @@ class ResizeLike(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
         features, image = input_shape
+        for rows, pixels in zip(features[1:3], image[1:3], strict=True):
+            if rows is not None and pixels is not None and rows * self.stride < pixels:
+                raise ValueError(
+                    f"{self.name} enlarges a map by its stride of {self.stride}: one of {features[1]}x{features[2]} "
+                    f"does not reach over an image of {image[1]}x{image[2]}"
+                )
         return (features[0], image[1], image[2], features[3])
 
     def get_config(self) -> dict[str, Any]:
@@ -95,15 +116,15 @@ class ResizeLike(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
-class ResizeTo(keras.layers.Layer):
+class ResizeTo(FeatureLayer):
     """Resizes a map bilinearly, with half-pixel centres, to the height and width of another one.
 
     Args:
-        **kwargs: `name`, `dtype`.
+        **kwargs: `name`, `dtype`, `activity_regularizer`.
 
     Shapes:
         - inputs: [map (B, s, s, c), other (B, h, w, anything)]
-        - output: (B, h, w, c), of the dtype of the layer
+        - output: (B, h, w, c)
 
     Example:
         >>> import numpy as np
@@ -111,6 +132,10 @@ class ResizeTo(keras.layers.Layer):
         >>> ResizeTo()([grid, np.zeros((1, 4, 1, 7), "float32")])[0, :, 0, 0].numpy().tolist()
         [0.0, 1.0, 3.0, 4.0]
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.input_spec = [_MAP, _MAP]
 
     def call(self, inputs: Sequence[Any]) -> Any:
         features, other = inputs
@@ -122,14 +147,67 @@ class ResizeTo(keras.layers.Layer):
         return (features[0], other[1], other[2], features[3])
 
 
+@keras.saving.register_keras_serializable("keras_cacnet")
+class AdaptiveAveragePooling(FeatureLayer):
+    """Averages over s x s regions of equal size, up to one row and column.
+
+    Region i of n positions goes from floor(i n / s) to ceil((i + 1) n / s), as in PyTorch: every position is in at
+    least one region, neighbours overlap where s does not divide n, and features smaller than s x s have regions of
+    one position. Keras' own layer needs to know the size of the features beforehand. Means are taken in float32 at
+    least.
+
+    Args:
+        size: s, the number of regions along each side.
+        **kwargs: `name`, `dtype`, `activity_regularizer`.
+
+    Shapes:
+        - input: (B, h, w, c); B, h and w may be unknown
+        - output: (B, s, s, c)
+
+    Raises:
+        ValueError: a size below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.arange(5.0, dtype="float32").reshape(1, 5, 1, 1)
+        >>> AdaptiveAveragePooling(2)(x)[0, :, 0, 0].numpy().tolist()  # rows 0 to 2, and 2 to 4
+        [1.0, 3.0]
+    """
+
+    def __init__(self, size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size = checked_count(size, "size")
+        self.input_spec = _MAP
+
+    def call(self, x: Any) -> Any:
+        x = self._wide(x)
+        _, height, width, _ = ops.shape(x)
+        rows = [ops.mean(x[:, start:end], axis=1) for start, end in self._bounds(height)]
+        x = ops.stack(rows, axis=1)
+        columns = [ops.mean(x[:, :, start:end], axis=2) for start, end in self._bounds(width)]
+        return ops.cast(ops.stack(columns, axis=2), self.compute_dtype)
+
+    def _bounds(self, length: Any) -> list[tuple[Any, Any]]:
+        return [(i * length // self.size, -(-(i + 1) * length // self.size)) for i in range(self.size)]
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return (input_shape[0], self.size, self.size, input_shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "size": self.size}
+
+
 def _bilinear(features: Any, height: Any, width: Any, dtype: str) -> Any:
+    features = ops.cast(features, dtype)
     if dtype == "float64":
         return _interpolate(_interpolate(features, height, axis=1), width, axis=2)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         return ops.cast(tf.image.resize(features, (height, width)), dtype)
-    return ops.image.resize(features, (height, width), interpolation="bilinear", antialias=False)
+    return ops.image.resize(
+        features, (height, width), interpolation="bilinear", antialias=False, data_format="channels_last"
+    )
 
 
 def _interpolate(x: Any, size: Any, axis: int) -> Any:

@@ -6,7 +6,7 @@ import os
 
 import keras
 
-from keras_cacnet.layers.image_normalization import ImageNormalization
+from keras_cacnet.layers.normalization import ImageNormalization
 from keras_cacnet.models.dilation import check_output_stride, rebuild
 from keras_cacnet.models.pretrained import IMAGENET_NORMALIZATION, UNIT_NORMALIZATION, read_weights
 from keras_cacnet.models.resnets import KERAS_CV, architecture, network

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.layers.normalization import synchronizes, without_synchronization
+from keras_cacnet.layers.replicas import synchronizes, without_synchronization
 from keras_cacnet.layers.resize import PadToMultiple, ResizeLike
 from keras_cacnet.models.backbones import backbone as named_backbone
 from keras_cacnet.models.dilation import dilate

@@ -5,10 +5,14 @@ from typing import Any
 
 import keras
 
-from keras_cacnet.layers.cac import CaCLayer
-from keras_cacnet.layers.context_encoding import ContextEncodingLayer
-from keras_cacnet.layers.kernel_alternatives import FixedKernelLayer, FullyConnectedKernelLayer, PooledKernelLayer
-from keras_cacnet.layers.squeeze_excitation import SqueezeExcitationLayer
+from keras_cacnet.layers import (
+    CaCLayer,
+    ContextEncodingLayer,
+    FixedKernelLayer,
+    FullyConnectedKernelLayer,
+    PooledKernelLayer,
+    SqueezeExcitationLayer,
+)
 
 REWEIGHTINGS = ("cac", "fixed", "fc", "gap", "se", "enc")
 ONE_SIZE = ("fc",)

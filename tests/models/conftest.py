@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_cacnet.layers.image_normalization import ImageNormalization
+from keras_cacnet.layers.normalization import ImageNormalization
 
 
 def backbone_of_convolutions():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_cacnet as kc
-from keras_cacnet.layers.image_normalization import ImageNormalization
+from keras_cacnet.layers.normalization import ImageNormalization
 from keras_cacnet.models.resnets import KERAS_CV, KERAS_HUB, Architecture, network
 
 CLASSES, SIZE, BATCH, STEPS = 4, (32, 40), 4, 2

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.layers.adaptive_pooling import AdaptiveAveragePooling
-from keras_cacnet.layers.normalization import at_least_float32
+from keras_cacnet.layers.base import at_least_float32
+from keras_cacnet.layers.resize import AdaptiveAveragePooling
 from keras_cacnet.models.heads.base import (
     Head,
     Settings,

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_cacnet.layers.normalization import at_least_float32, batch_normalization
+from keras_cacnet.layers.base import at_least_float32
+from keras_cacnet.layers.normalization import batch_normalization
 
 HEAD_LAYERS = r"^(reduction|head_\d+|context_\d+|pooling|encoding|fusion|classifier|presence|auxiliary)(_|/|$)"
 

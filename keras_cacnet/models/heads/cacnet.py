@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.layers.normalization import at_least_float32, batch_normalization
-from keras_cacnet.layers.reweighting import checked_dilation_rates, checked_kernel_size
+from keras_cacnet.layers.base import at_least_float32, checked_counts, checked_kernel_size
+from keras_cacnet.layers.normalization import batch_normalization
 from keras_cacnet.models.heads.base import (
     Head,
     Settings,
@@ -56,7 +56,7 @@ class CaCHead(Head):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "kernel_sizes", per_head_kernel_sizes(self.kernel_sizes, len(self.kernel_sizes)))
-        object.__setattr__(self, "dilation_rates", checked_dilation_rates(self.dilation_rates))
+        object.__setattr__(self, "dilation_rates", checked_counts(self.dilation_rates, "dilation_rates"))
         checked_name(self.reweighting)
         if (self.positions is None) == (self.reweighting in ONE_SIZE):
             raise ValueError(

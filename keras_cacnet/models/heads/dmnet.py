@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.layers.adaptive_pooling import AdaptiveAveragePooling
+from keras_cacnet.layers.base import at_least_float32, checked_kernel_size
 from keras_cacnet.layers.dynamic_depthwise import dynamic_depthwise_conv
-from keras_cacnet.layers.normalization import at_least_float32, batch_normalization
-from keras_cacnet.layers.reweighting import checked_kernel_size
+from keras_cacnet.layers.normalization import batch_normalization
+from keras_cacnet.layers.resize import AdaptiveAveragePooling
 from keras_cacnet.models.heads.base import (
     Head,
     Settings,

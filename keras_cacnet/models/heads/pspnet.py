@@ -5,8 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_cacnet.layers.adaptive_pooling import AdaptiveAveragePooling
-from keras_cacnet.layers.resize import ResizeTo
+from keras_cacnet.layers.resize import AdaptiveAveragePooling, ResizeTo
 from keras_cacnet.models.heads.base import (
     Head,
     Settings,

@@ -2,8 +2,8 @@
 
 The orientation is what the first directory of the EXIF block says, as a SHORT or a LONG. The block is a JPEG's first
 Exif segment, among its first 64 segments and before its pixels; a PNG's first `eXIf` chunk, before its pixels; a WebP's
-EXIF chunk. TIFF has the tag in its own directory, by which Pillow turns it while it decodes. XMP, text chunks of PNG and blocks behind the pixels are not read,
-as browsers do not read them.
+EXIF chunk. TIFF has the tag in its own directory, by which Pillow turns it while it decodes. XMP, text chunks of PNG
+and blocks behind the pixels are not read, as browsers do not read them.
 """
 
 from typing import BinaryIO

@@ -305,7 +305,9 @@ def _read(source: Source, classes: ClassTable, index: tf.Tensor) -> tuple[tf.Ten
         try:
             return read_example(source[int(index)], classes)
         except ValueError as error:
-            raise ReadingError(" ".join(str(error).splitlines())) from None
+            line = " ".join(str(error).splitlines())
+            # TensorFlow drops a message that is not UTF-8, as names of files need not be.
+            raise ReadingError(line.encode("utf-8", "backslashreplace").decode()) from None
 
     image, mask = call(read, [index], (tf.uint8, tf.uint8))
     return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(mask, (None, None))

@@ -47,9 +47,9 @@ def test_void_255_may_be_listed(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        (TWO + "1 lake 0 0 0\n", 3, "index 1 stands in line 2 already; give each class an index"),
-        (TWO + "2 sky 0 0 0\n", 3, "name 'sky' stands in line 1 already"),
-        (TWO + "2 void 0 0 0\n2 land 0 0 0", 4, "index 2 stands in line 3 already"),
+        (TWO + "1 lake 0 0 0\n", 3, "index 1 is in line 2 already; give each class an index"),
+        (TWO + "2 sky 0 0 0\n", 3, "name 'sky' is in line 1 already"),
+        (TWO + "2 void 0 0 0\n2 land 0 0 0", 4, "index 2 is in line 3 already"),
         ("0 sky 90 160 256\n", 1, "colour 90 160 256 of 'sky' is out of range"),
         ("0 sky 90 160\n", 1, "'0 sky 90 160' is not a class; expected `index name R G B`"),
         ("sky 90 160 220\n", 1, "is not a class"),

@@ -269,6 +269,7 @@ def read_mat(path: Path, *fields: str) -> np.ndarray:
         Traceback (most recent call last):
         ValueError: nowhere.mat: no such file.
     """
+    path = user_path(path)
     # SciPy loads slowly, and only SBD and PASCAL Context need it.
     from scipy.io import loadmat
 

@@ -7,10 +7,18 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from keras_cacnet.datasets.builder import PublishedBuilder
 from keras_cacnet.datasets.classes import ClassTable
-from keras_cacnet.datasets.native import Layout, find_root, read_list, refuse_overlap, subset_notes
-from keras_cacnet.datasets.native_builder import NativeBuilder
 from keras_cacnet.datasets.source import Example
+from keras_cacnet.datasets.unpacked import (
+    Layout,
+    check_overlap,
+    find_root,
+    read_list,
+    subset_notes,
+    visible_names,
+)
+from keras_cacnet.files import user_path
 
 OFFICIAL_COUNTS = {"train": 20210, "val": 2000, "test": 3352}
 """Examples of the published splits."""
@@ -56,7 +64,7 @@ CLASSES = ClassTable(
 """The 150 classes, ids 1-150 in the files; 0 is void. `ClassTable.to_file` shifts predictions back."""
 
 
-class ADE20K(NativeBuilder):
+class ADE20K(PublishedBuilder):
     """ADE20K: splits train, val and, where its images are there, test without masks.
 
     The whole set is expected: 20,210 images for training and 2,000 for validation, by their official names. Whoever
@@ -64,8 +72,8 @@ class ADE20K(NativeBuilder):
     ADEChallengeData2016; then all that they name has to be there.
 
     Args:
-        data_dir: Where tensorflow-datasets keeps records; its own default where None.
-        kwargs: For `tfds.core.ShardBasedBuilder`.
+        data_dir: where tensorflow-datasets keeps records; its own default where None.
+        kwargs: for `tfds.core.ShardBasedBuilder`.
     """
 
     name = "ade20k"
@@ -78,31 +86,31 @@ class ADE20K(NativeBuilder):
     code_path = tfds.core.Path(__file__)
 
     def class_table(self) -> ClassTable:
-        """Gives the 150 classes."""
+        """Give the 150 classes."""
         return CLASSES
 
     @staticmethod
     def layout(folder: Path) -> Layout:
-        """Finds ADE20K in a folder.
+        """Find ADE20K in a folder.
 
         Args:
-            folder: The folder with ADEChallengeData2016, or that itself.
+            folder: the folder with ADEChallengeData2016, or that itself.
 
         Returns:
             Its files.
 
         Raises:
-            ValueError: It is not there or not all of it, or an image or a mask has no partner.
+            ValueError: it is not there or not all of it, or an image or a mask has no partner.
         """
-        folder = Path(folder).expanduser()
+        folder = user_path(folder)
         root = find_root(folder, ("ADEChallengeData2016", "."), "images", _EXPECTED)
         lists = {split: root / "ImageSets" / f"{place}.txt" for split, place in _PLACES.items()}
         ids = {split: read_list(path) for split, path in lists.items() if path.exists()}
         for split, place in _PLACES.items():
             if split not in ids:
                 ids[split] = _official_ids(split)
-                _refuse_incomplete(root, place, ids[split], lists[split])
-        refuse_overlap("ade20k", "train", ids["train"], "val", ids["val"])
+                _check_complete(root, place, ids[split], lists[split])
+        check_overlap("ade20k", "train", ids["train"], "val", ids["val"])
         splits = {
             split: tuple(
                 Example(n, root / "images" / place / f"{n}.jpg", root / "annotations" / place / f"{n}.png")
@@ -111,9 +119,9 @@ class ADE20K(NativeBuilder):
             for split, place in _PLACES.items()
         }
         tests = (root / "images" / "testing", root / "release_test" / "testing", folder / "release_test" / "testing")
-        test = next((place for place in tests if any(place.glob("*.jpg"))), None)
+        test = next((place for place in tests if visible_names(place, ".jpg")), None)
         if test is not None:
-            splits["test"] = tuple(Example(path.stem, path, None) for path in sorted(test.glob("*.jpg")))
+            splits["test"] = tuple(Example(n, test / f"{n}.jpg", None) for n in visible_names(test, ".jpg"))
         return Layout(
             name="ade20k",
             root=root,
@@ -128,11 +136,11 @@ def _official_ids(split: str) -> tuple[str, ...]:
     return tuple(f"ADE_{split}_{number:08d}" for number in range(1, OFFICIAL_COUNTS[split] + 1))
 
 
-def _refuse_incomplete(root: Path, place: str, ids: tuple[str, ...], ids_list: Path) -> None:
-    """Raises a ValueError where a split is not the official one, file by file."""
+def _check_complete(root: Path, place: str, ids: tuple[str, ...], ids_list: Path) -> None:
+    """Raise a ValueError where a split is not the official one, file by file."""
     expected = set(ids)
-    images = {path.stem for path in (root / "images" / place).glob("*.jpg")}
-    masks = {path.stem for path in (root / "annotations" / place).glob("*.png")}
+    images = set(visible_names(root / "images" / place, ".jpg"))
+    masks = set(visible_names(root / "annotations" / place, ".png"))
     if images == masks == expected:
         return
     problems = []
@@ -143,9 +151,9 @@ def _refuse_incomplete(root: Path, place: str, ids: tuple[str, ...], ids_list: P
         if strange := sorted(found - expected):
             first = root / part / place / f"{strange[0]}.{ending}"
             problems.append(f"{what} that are not of the official set: {len(strange)}, {first} the first")
-    for what, other, alone in (("images", "a mask", images - masks), ("masks", "an image", masks - images)):
-        if alone:
-            problems.append(f"{what} without {other}: {len(alone)}, {min(alone)} the first")
+    for what, other, lonely in (("images", "a mask", images - masks), ("masks", "an image", masks - images)):
+        if lonely:
+            problems.append(f"{what} without {other}: {len(lonely)}, {min(lonely)} the first")
     raise ValueError(
         f"{root}: {place} has {len(images)} images and {len(masks)} masks, expected {len(ids)} of each: "
         f"{'; '.join(problems)}. If a part of the set is meant, list its ids in {ids_list}. {_EXPECTED}."

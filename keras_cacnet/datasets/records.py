@@ -1,14 +1,17 @@
 """A tensorflow-datasets builder as a data set of this library."""
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_cacnet.datasets.classes import ClassTable
-from keras_cacnet.datasets.native import example_digest, split_digest
-from keras_cacnet.datasets.reading import read_mask
-from keras_cacnet.datasets.source import Example, Finding, check_split
+from keras_cacnet.datasets.examining import for_all
+from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, check_split
+from keras_cacnet.files import user_path
 
 
 def cache_folder() -> Path:
@@ -18,26 +21,25 @@ def cache_folder() -> Path:
         `KERAS_CACNET_DATA` where that is set, else `keras_cacnet` in the user's cache folder.
 
     Example:
-
-    >>> cache_folder().name
-    'keras_cacnet'
+        >>> cache_folder().name
+        'keras_cacnet'
     """
     if chosen := os.environ.get("KERAS_CACNET_DATA"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "keras_cacnet"
+        return user_path(chosen)
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "keras_cacnet"
 
 
 class Records:
     """The records of a tensorflow-datasets builder, made on first use.
 
     Args:
-        builder: With features `image` and `mask`, encoded images, metadata as `ClassTable.to_json` renders
+        builder: with features `image` and `mask`, encoded images, metadata as `ClassTable.to_json` renders
             it, and records with random access. A feature `name` names the examples; without it they are numbered.
-        name: How the data set is called; the builder's name by default.
-        manual_dir: Where the files lie that the builder makes records of, where it needs any.
+        name: how the data set is called; the builder's name by default.
+        manual_dir: where the files lie that the builder makes records of, where it needs any.
 
     Raises:
-        ValueError: The folder for the records cannot be written, or the builder finds its files wrong.
+        ValueError: the folder for the records cannot be written, or the builder finds its files wrong.
     """
 
     def __init__(self, builder: Any, name: str | None = None, manual_dir: Path | None = None) -> None:
@@ -64,17 +66,17 @@ class Records:
         self.form = str(builder.info.metadata.get("form", ""))
 
     def source(self, split: str) -> Sequence[Example]:
-        """Gives the examples of a split, in the order of the records.
+        """Give the examples of a split, in the order of the records.
 
         Args:
-            split: One of `splits`.
+            split: one of `splits`.
 
         Returns:
             Examples with the bytes of PNG or JPEG files; they are called NAME/SPLIT/INDEX, or NAME/SPLIT/ID where
             the records have ids.
 
         Raises:
-            ValueError: There is no such split.
+            ValueError: there is no such split.
         """
         check_split(split, self.splits, self.name)
         if split not in self._sources:
@@ -82,16 +84,16 @@ class Records:
         return self._sources[split]
 
     def layout(self, split: str) -> Sequence[Finding]:
-        """Tells what the builder noted of a split. A record holds both image and mask, so none is missing.
+        """Report what the builder noted of a split. A record holds both image and mask, so none is missing.
 
         Args:
-            split: One of `splits`.
+            split: one of `splits`.
 
         Returns:
             Which form of the data set was read, and a warning where the split is a part of the official one.
 
         Raises:
-            ValueError: There is no such split.
+            ValueError: there is no such split.
         """
         check_split(split, self.splits, self.name)
         where = f"{self.name}/{split}"
@@ -100,36 +102,34 @@ class Records:
             findings.append(Finding("warning", where, note))
         return tuple(findings)
 
-    def verify(self, split: str) -> Sequence[Finding]:
-        """Holds the records of a split against the checksum that was taken of its files.
+    def checksum(self, split: str) -> str | None:
+        """Give the checksum that was taken of a split's files when the records were made; None where there is none."""
+        check_split(split, self.splits, self.name)
+        return self._builder.info.metadata.get("sha256", {}).get(split)
+
+    def pixels(self, split: str) -> np.ndarray | None:
+        """Give the pixels per id, 256 of them, counted when the records were made; None where they were not."""
+        check_split(split, self.splits, self.name)
+        counts = self._builder.info.metadata.get("pixels", {}).get(split)
+        return None if counts is None else np.asarray(counts, "int64")
+
+    def verify(self, split: str, found: str) -> Sequence[Finding]:
+        """Hold the records of a split against the checksum that was taken of its files.
 
         Args:
-            split: One of `splits`.
+            split: one of `splits`.
+            found: the checksum of what its examples hold now, by `split_checksum`.
 
         Returns:
             An error where they differ; nothing where they agree or the builder takes no checksums.
 
         Raises:
-            ValueError: There is no such split.
+            ValueError: there is no such split.
         """
-        check_split(split, self.splits, self.name)
-        expected = self._builder.info.metadata.get("sha256", {}).get(split)
-        if expected is None:
-            return ()
-        try:
-            found = split_digest(map(_digest, self.source(split)))
-        except ValueError as error:
-            found = str(error)
-        if found == expected:
+        if self.checksum(split) in (None, found):
             return ()
         message = f"the records have changed since they were made: remove {self._builder.data_path}."
         return (Finding("error", f"{self.name}/{split}", message),)
-
-
-def _digest(example: Example) -> bytes:
-    assert isinstance(example.image, bytes)
-    ids = None if example.mask is None else read_mask(example.mask, example.mask_origin)
-    return example_digest(example.name.rsplit("/", 1)[-1], example.image, ids)
 
 
 class _RecordsSource(Sequence[Example]):
@@ -152,3 +152,75 @@ class _RecordsSource(Sequence[Example]):
         name = record["name"].decode() if "name" in record else place
         mask = bytes(record["mask"]) if self._has_masks else None
         return Example(f"{self._prefix}/{name}", bytes(record["image"]), mask)
+
+
+def split_checksum(examples: Iterable[bytes]) -> str:
+    """Sum up the checksums of a split's examples, in their order.
+
+    Example:
+        >>> split_checksum([b"one", b"two"]) == split_checksum([b"two", b"one"])
+        False
+    """
+    return hashlib.sha256(b"".join(examples)).hexdigest()
+
+
+def shares_images(dataset: SegmentationDataset, one: str, other: str) -> bool:
+    """Whether two splits of a data set share images on purpose, as VOC's trainval has those of its val.
+
+    Args:
+        dataset: the data set.
+        one: a split.
+        other: a split, the same one or another.
+
+    Example:
+        >>> from keras_cacnet.datasets import ClassTable
+        >>> class Nothing:
+        ...     name, classes, splits = "nothing", ClassTable(("sky",), ((0, 0, 255),), (0,)), ("train", "val")
+        >>> shares_images(Nothing(), "val", "val"), shares_images(Nothing(), "train", "val")
+        (True, False)
+    """
+    nested = dataset.nested if isinstance(dataset, Records) else frozenset()
+    return one == other or frozenset((one, other)) in nested
+
+
+def fingerprint(dataset: SegmentationDataset, split: str) -> str:
+    """Sum up the examples of a split, by which a run recognises its data.
+
+    Args:
+        dataset: the data set.
+        split: one of its splits.
+
+    Returns:
+        Hexadecimal digits that depend on the names and the contents of all examples, in order; a file that is missing
+        counts as such. Of records that carry a checksum it is that one, and nothing is read.
+
+    Raises:
+        ValueError: there is no such split.
+
+    Example:
+        >>> from keras_cacnet.datasets import ClassTable, Example
+        >>> class One:
+        ...     name, classes, splits = "one", ClassTable(("sky",), ((0, 0, 255),), (0,)), ("train", "val")
+        ...     def source(self, split): return [Example("1", split.encode(), None)]
+        ...     def layout(self, split): return ()
+        >>> fingerprint(One(), "train") == fingerprint(One(), "val")
+        False
+    """
+    check_split(split, dataset.splits, dataset.name)
+    if isinstance(dataset, Records) and (known := dataset.checksum(split)):
+        return known
+
+    def of_example(example: Example) -> bytes:
+        parts = (example.name.encode("utf-8", "surrogateescape"), _content(example.image), _content(example.mask))
+        return b"".join(hashlib.blake2b(part, digest_size=16).digest() for part in parts)
+
+    total = hashlib.blake2b(digest_size=16)
+    for part in for_all(of_example, dataset.source(split)):
+        total.update(part)
+    return total.hexdigest()
+
+
+def _content(data: bytes | Path | None) -> bytes:
+    if isinstance(data, Path):
+        return data.read_bytes() if data.is_file() else b""
+    return data or b""

@@ -5,8 +5,8 @@ Loading this module loads tensorflow-datasets; `open_dataset("scenes")` does it 
 
 import dataclasses
 import io
+import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_cacnet.datasets.scene_drawing import CLASSES, compose, draw
+from keras_cacnet.files import user_path
 
 _DESCRIPTION = """\
 Small generated landscapes in which the look of a patch does not tell its class: sky and lake are one texture,
@@ -32,7 +33,7 @@ class ScenesConfig(tfds.core.BuilderConfig):
 
     @classmethod
     def of(cls, seed: int, sizes: tuple[int, int, int]) -> "ScenesConfig":
-        """Names the records' folder after all that they depend on, so that none are taken for others."""
+        """Name the records' folder after all that they depend on, so that none are taken for others."""
         return cls(name="-".join(map(str, (f"seed{seed}", *sizes))), seed=seed, sizes=sizes)
 
 
@@ -40,15 +41,15 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
     """Landscapes in which only context tells what a patch is; see `scene_drawing`.
 
     Args:
-        seed: Of all pictures; 0 or greater.
-        train: Number of scenes in the split of that name.
-        val: Likewise.
-        test: Likewise; its masks are there, for whoever wants to score on it.
-        data_dir: Where tensorflow-datasets keeps records; its own default where None.
-        kwargs: For `tfds.core.GeneratorBasedBuilder`.
+        seed: of all pictures; 0 or greater.
+        train: number of scenes in the split of that name.
+        val: likewise.
+        test: likewise; its masks are there, for whoever wants to score on it.
+        data_dir: where tensorflow-datasets keeps records; its own default where None.
+        kwargs: for `tfds.core.GeneratorBasedBuilder`.
 
     Raises:
-        ValueError: A seed below 0, or an empty split.
+        ValueError: a seed below 0, or an empty split.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -65,7 +66,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
         train: int = _SIZES[0],
         val: int = _SIZES[1],
         test: int = _SIZES[2],
-        data_dir: str | Path | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
         sizes = (train, val, test)
@@ -78,7 +79,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
         kwargs.setdefault("config", config.name if config.name in self.builder_configs else config)
         # Records with random access.
         kwargs.setdefault("file_format", "array_record")
-        super().__init__(data_dir=data_dir, **kwargs)
+        super().__init__(data_dir=data_dir and user_path(data_dir), **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(

@@ -1,11 +1,14 @@
 """What a data set is to the rest of the library: named splits of examples with random access."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.files import user_path
+from keras_cacnet.wording import did_you_mean, listed
 
 
 @dataclass(frozen=True)
@@ -13,22 +16,27 @@ class Example:
     """One image and its mask, still encoded.
 
     Args:
-        name: A short name, unique within its split.
-        image: The image file or its bytes.
-        mask: The mask file or its bytes; None where the split has no masks. A file may be missing: reading it
+        name: a short name, unique within its split.
+        image: the image file or its bytes.
+        mask: the mask file or its bytes; None where the split has no masks. A file may be missing: reading it
             says so.
 
     Example:
-
-    >>> Example("beach", Path("images/train/beach.jpg"), None).image_origin
-    'images/train/beach.jpg'
-    >>> Example("scenes/train/3", b"...", b"...").mask_origin
-    'scenes/train/3 (mask)'
+        >>> Example("beach", Path("images/train/beach.jpg"), None).image_origin
+        'images/train/beach.jpg'
+        >>> Example("scenes/train/3", b"...", b"...").mask_origin
+        'scenes/train/3 (mask)'
     """
 
     name: str
     image: bytes | Path
     mask: bytes | Path | None
+
+    def __post_init__(self) -> None:
+        for part in ("image", "mask"):
+            file = getattr(self, part)
+            if isinstance(file, str | os.PathLike):
+                object.__setattr__(self, part, user_path(file))
 
     @property
     def image_origin(self) -> str:
@@ -47,8 +55,8 @@ class Finding:
 
     Args:
         level: `error` where training or scores would be wrong, `warning` where they may be, `note` otherwise.
-        where: The file, folder or split.
-        message: What is the matter and what mends it.
+        where: the file, folder or split.
+        message: what is the matter and what mends it.
     """
 
     level: Literal["error", "warning", "note"]
@@ -56,7 +64,26 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.level}: {self.where}: {self.message}"
+        return f"{self.level}: {self.where}: {self.message}".replace("\n", " ")
+
+
+def check_findings(name: str, findings: Iterable[Finding]) -> None:
+    """Raise a ValueError where findings have errors; it counts all and names the first 20.
+
+    Args:
+        name: of the data set.
+        findings: of any level.
+
+    Example:
+        >>> check_findings("beaches", [Finding("error", "a.png", "no such file."), Finding("note", "val", "small.")])
+        Traceback (most recent call last):
+        ValueError: beaches: 1 problem:
+          a.png: no such file.
+    """
+    errors = [f"{finding.where}: {finding.message}" for finding in findings if finding.level == "error"]
+    if errors:
+        lines = listed(errors, 20, separator="\n  ")
+        raise ValueError(f"{name}: {len(errors)} problem{'' if len(errors) == 1 else 's'}:\n  {lines}")
 
 
 class Source(Protocol):
@@ -80,22 +107,21 @@ class SegmentationDataset(Protocol):
     def splits(self) -> tuple[str, ...]: ...
 
     def source(self, split: str) -> Source:
-        """Gives the examples of a split; a split not in `splits` raises a ValueError that names those."""
+        """Give the examples of a split; a split not in `splits` raises a ValueError that names those."""
         ...
 
     def layout(self, split: str) -> Sequence[Finding]:
-        """Tells what is wrong with a split beyond its examples, such as masks without an image."""
+        """Report what is wrong with a split beyond its examples, such as masks without an image."""
         ...
 
 
 def check_split(split: str, splits: Sequence[str], name: str) -> None:
-    """Raises a ValueError where a data set has no such split.
+    """Raise a ValueError where a data set has no such split.
 
     Example:
-
-    >>> check_split("dev", ("train", "val"), "beaches")
-    Traceback (most recent call last):
-    ValueError: beaches has no split 'dev'; it has train, val.
+        >>> check_split("dev", ("train", "val"), "beaches")
+        Traceback (most recent call last):
+        ValueError: beaches has no split 'dev'; it has train, val
     """
     if split not in splits:
-        raise ValueError(f"{name} has no split {split!r}; it has {', '.join(splits)}.")
+        raise ValueError(f"{name} has no split {split!r}; it has {listed(splits)}{did_you_mean(split, splits)}")

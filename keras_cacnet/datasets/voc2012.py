@@ -9,12 +9,20 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
+from keras_cacnet.datasets.builder import PublishedBuilder
 from keras_cacnet.datasets.classes import ClassTable
-from keras_cacnet.datasets.matlab import read_mat
-from keras_cacnet.datasets.native import Layout, find_root, read_list, refuse_overlap, subset_notes
-from keras_cacnet.datasets.native_builder import NativeBuilder
 from keras_cacnet.datasets.reading import read_mask
 from keras_cacnet.datasets.source import Example
+from keras_cacnet.datasets.unpacked import (
+    Layout,
+    check_overlap,
+    find_root,
+    read_list,
+    read_mat,
+    subset_notes,
+    visible_names,
+)
+from keras_cacnet.files import user_path
 
 OFFICIAL_COUNTS = {"train": 1464, "trainaug": 10582, "trainval": 2913, "val": 1449, "test": 1456}
 """Examples of the published splits."""
@@ -32,18 +40,17 @@ _NESTED = (("train", "trainaug"), ("train", "trainval"), ("trainaug", "trainval"
 
 
 def voc_colors(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Gives the first colours of VOC's map: the bits of the id, dealt to red, green and blue in turn.
+    """Give the first colours of VOC's map: the bits of the id, dealt to red, green and blue in turn.
 
     Args:
-        count: How many, at most 256.
+        count: how many, at most 256.
 
     Returns:
         RGB triples.
 
     Example:
-
-    >>> voc_colors(4)
-    ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
+        >>> voc_colors(4)
+        ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
     """
     colors = []
     for index in range(count):
@@ -61,43 +68,42 @@ CLASSES = ClassTable(tuple(_NAMES), voc_colors(21), tuple(range(21)))
 def trainaug_ids(
     listed: Iterable[str] | None, train: Iterable[str], val: Iterable[str], augmented: Iterable[str]
 ) -> tuple[str, ...]:
-    """Gives the ids of the augmented training set, in which none of `val` is.
+    """Give the ids of the augmented training set, in which none of `val` is.
 
     Args:
-        listed: The ids of `trainaug.txt`; None where there is no such list.
+        listed: the ids of `trainaug.txt`; None where there is no such list.
         train: VOC's train ids.
         val: VOC's val ids.
-        augmented: The ids that SBD has masks of, train and val alike.
+        augmented: the ids that SBD has masks of, train and val alike.
 
     Returns:
         The list as it is; without one, all of VOC's train and SBD that are not in VOC's val, sorted.
 
     Raises:
-        ValueError: The list has ids of val.
+        ValueError: the list has ids of val.
 
     Example:
-
-    >>> trainaug_ids(None, ["a"], ["b"], ["c", "b"])
-    ('a', 'c')
+        >>> trainaug_ids(None, ["a"], ["b"], ["c", "b"])
+        ('a', 'c')
     """
     if listed is None:
         return tuple(sorted((set(train) | set(augmented)) - set(val)))
     listed = tuple(listed)
-    refuse_overlap("voc2012", "trainaug", listed, "val", val)
+    check_overlap("voc2012", "trainaug", listed, "val", val)
     return listed
 
 
 def read_voc_mask(path: Path) -> np.ndarray:
-    """Reads a mask of VOC (PNG) or SBD (`.mat`).
+    """Read a mask of VOC (PNG) or SBD (`.mat`).
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
         uint8 (height, width) of ids.
 
     Raises:
-        ValueError: It cannot be read.
+        ValueError: it cannot be read.
     """
     if path.suffix != ".mat":
         return read_mask(path)
@@ -107,7 +113,7 @@ def read_voc_mask(path: Path) -> np.ndarray:
     return ids.astype("uint8")
 
 
-class VOC2012(NativeBuilder):
+class VOC2012(PublishedBuilder):
     """PASCAL VOC 2012: 21 classes; splits train, trainaug, trainval, val and, without masks, test.
 
     The lists in ImageSets/Segmentation decide which images belong to a split: shorter lists than the official ones
@@ -115,8 +121,8 @@ class VOC2012(NativeBuilder):
     files are.
 
     Args:
-        data_dir: Where tensorflow-datasets keeps records; its own default where None.
-        kwargs: For `tfds.core.ShardBasedBuilder`.
+        data_dir: where tensorflow-datasets keeps records; its own default where None.
+        kwargs: for `tfds.core.ShardBasedBuilder`.
     """
 
     name = "voc2012"
@@ -129,21 +135,21 @@ class VOC2012(NativeBuilder):
     code_path = tfds.core.Path(__file__)
 
     def class_table(self) -> ClassTable:
-        """Gives VOC's 21 classes."""
+        """Give VOC's 21 classes."""
         return CLASSES
 
     @staticmethod
     def layout(folder: Path) -> Layout:
-        """Finds VOC 2012 in a folder.
+        """Find VOC 2012 in a folder.
 
         Args:
-            folder: The folder with VOCdevkit, or VOCdevkit, or VOC2012 itself.
+            folder: the folder with VOCdevkit, or VOCdevkit, or VOC2012 itself.
 
         Returns:
             Its files.
 
         Raises:
-            ValueError: It is not there, a list is missing, or training and validation share images.
+            ValueError: it is not there, a list is missing, or training and validation share images.
         """
         root = find_root(folder, ("VOCdevkit/VOC2012", "VOC2012", "."), "JPEGImages", _EXPECTED)
         lists = root / "ImageSets" / "Segmentation"
@@ -151,13 +157,13 @@ class VOC2012(NativeBuilder):
             if not needed.exists():
                 raise ValueError(f"{root}: {needed} is missing; {_EXPECTED}.")
         ids = {split: read_list(lists / f"{split}.txt") for split in ("train", "val")}
-        refuse_overlap("voc2012", "train", ids["train"], "val", ids["val"])
+        check_overlap("voc2012", "train", ids["train"], "val", ids["val"])
         both = lists / "trainval.txt"
         ids["trainval"] = read_list(both) if both.exists() else tuple(sorted(ids["train"] + ids["val"]))
         masks = {split: _pngs(root / "SegmentationClass", names) for split, names in ids.items()}
         form = f"{root / 'SegmentationClass'}"
         listed = next((lists / n for n in ("trainaug.txt", "train_aug.txt") if (lists / n).exists()), None)
-        found = _augmented(root, Path(folder).expanduser())
+        found = _augmented(root, user_path(folder))
         if found is None and listed is not None:
             raise ValueError(
                 f"{root}: {listed} is there, but no masks for it: {root / 'SegmentationClassAug'} is missing, and so "
@@ -177,8 +183,8 @@ class VOC2012(NativeBuilder):
                 for name in names
             }
             form += f", trainaug from {origin}"
-            in_voc = {path.stem for path in (root / "JPEGImages").glob("*.jpg")}
-            sbd = {path.stem: path for path in (origin.parent / "img").glob("*.jpg")}
+            in_voc = set(visible_names(root / "JPEGImages", ".jpg"))
+            sbd = {name: origin.parent / "img" / f"{name}.jpg" for name in visible_names(origin.parent / "img", ".jpg")}
             images = {name: sbd[name] for name in names if name not in in_voc and name in sbd}
         if (lists / "test.txt").exists():
             ids["test"] = _test_ids(lists / "test.txt", ids["trainval"])
@@ -204,7 +210,7 @@ class VOC2012(NativeBuilder):
 
 def _test_ids(path: Path, trainval: Iterable[str]) -> tuple[str, ...]:
     ids = read_list(path)
-    refuse_overlap("voc2012", "trainval", trainval, "test", ids)
+    check_overlap("voc2012", "trainval", trainval, "test", ids)
     return ids
 
 
@@ -213,12 +219,12 @@ def _pngs(folder: Path, names: Iterable[str]) -> dict[str, Path]:
 
 
 def _augmented(root: Path, folder: Path) -> tuple[dict[str, Path], Path] | None:
-    """Finds the augmented masks by id, and their folder: SegmentationClassAug before SBD's cls."""
+    """Find the augmented masks by id, and their folder: SegmentationClassAug before SBD's cls."""
     pngs = root / "SegmentationClassAug"
     if pngs.is_dir():
-        return {path.stem: path for path in pngs.glob("*.png")}, pngs
+        return {name: pngs / f"{name}.png" for name in visible_names(pngs, ".png")}, pngs
     for cls in sorted({p for top in {root, folder} for depth in ("", "*/", "*/*/") for p in top.glob(f"{depth}cls")}):
-        masks = {path.stem: path for path in cls.glob("*.mat")}
+        masks = {name: cls / f"{name}.mat" for name in visible_names(cls, ".mat")}
         if not masks:
             continue
         lists = [cls.parent / name for name in ("train.txt", "val.txt")]

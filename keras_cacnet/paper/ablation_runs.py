@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_cacnet.datasets.check import shares_images
+from keras_cacnet.datasets import shares_images
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.scoring import evaluate

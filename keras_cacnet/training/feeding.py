@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_cacnet.datasets.check import shares_images
+from keras_cacnet.datasets import shares_images
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.pipeline.batches import evaluation_batches, training_batches, window_batches

@@ -13,8 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_cacnet.datasets.check import check_layout
-from keras_cacnet.datasets.digest import digest
+from keras_cacnet.datasets import check_layout, fingerprint
 from keras_cacnet.datasets.source import SegmentationDataset
 from keras_cacnet.files import write_atomically, write_json
 from keras_cacnet.models.cacnet import CaCNet
@@ -219,7 +218,7 @@ def _record(
     return {
         "recipe": recipe.to_json(),
         "images": {split: len(dataset.source(split)) for split in dataset.splits},
-        "digests": {split: digest(dataset.source(split)) for split in splits},
+        "digests": {split: fingerprint(dataset, split) for split in splits},
         "steps_per_epoch": steps_per_epoch,
         "command": sys.argv,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},

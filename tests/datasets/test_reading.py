@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,11 +174,58 @@ def test_masks_of_few_bits_are_ambiguous():
         read_mask(data, "m.png")
 
 
-@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
-def test_lossy_masks_are_refused(format):
-    image = Image.fromarray(IDS) if format == "JPEG" else Image.fromarray(COLORS)
-    with pytest.raises(ValueError, match=f"m.png: a mask as {format} has its ids changed"):
-        read_mask(encoded(image, format), "m.png")
+def masks():
+    """The same ids in every mode in which Pillow writes them."""
+    palette = Image.fromarray(IDS).convert("P")
+    palette.putpalette(RNG.integers(0, 256, 36).tolist())
+    wide = [Image.fromarray(IDS.astype(kind)) for kind in ("uint16", "int32")]
+    return [Image.fromarray(IDS), palette, *wide]
+
+
+WRITERS = [
+    *[("PNG", options) for options in ({}, {"optimize": True})],
+    *[("TIFF", {"compression": kind}) for kind in (None, "tiff_lzw", "tiff_deflate", "packbits", "zstd", "jpeg")],
+    *[("BMP", {}), ("GIF", {}), ("PPM", {}), ("WEBP", {"lossless": True}), ("WEBP", {}), ("JPEG", {})],
+]
+
+
+@pytest.mark.parametrize(("format", "options"), WRITERS)
+def test_masks_keep_their_ids_or_are_refused(format, options):
+    """Whatever Pillow writes of ids is read as these ids, or refused by name."""
+    written = 0
+    for image in masks():
+        try:
+            data = encoded(image, format, **options)
+        except (OSError, ValueError, KeyError):
+            continue  # Pillow does not write this mode in this format.
+        written += 1
+        if format in ("PNG", "TIFF", "BMP") and options.get("compression") != "jpeg":
+            np.testing.assert_array_equal(read_mask(data), IDS)
+        else:
+            with pytest.raises(
+                ValueError, match=f"m.png: a mask as {format} .*does not keep its ids: .* save it as PNG"
+            ):
+                read_mask(data, "m.png")
+    assert written
+
+
+def test_what_the_refused_formats_do_to_ids():
+    """The reason for each: what Pillow reads back of ids that it has written, or that others write."""
+    for format, options in (("GIF", {}), ("JPEG", {}), ("TIFF", {"compression": "jpeg"})):
+        # Ids that do not begin at 0, which GIF's writer would leave as they are.
+        with Image.open(io.BytesIO(encoded(Image.fromarray(IDS + 3), format, **options))) as image:
+            assert not np.array_equal(np.asarray(image), IDS + 3), format
+    with Image.open(io.BytesIO(b"P5\n3 1\n20\n\x00\x01\x14")) as image:
+        assert np.asarray(image).tolist() == [[0, 13, 255]]
+
+
+def test_negative_and_stretched_tiff_masks_are_refused():
+    for tag, value, message in ((262, 0, "0 is white is read as its negative"), (258, 4, "with 4 bits can mean")):
+        data = bytearray(encoded(Image.fromarray(IDS), "TIFF"))
+        place = data.index(struct.pack("<HHI", tag, 3, 1)) + 8
+        data[place : place + 2] = struct.pack("<H", value)
+        with pytest.raises(ValueError, match=f"m.tif: .*{message}"):
+            read_mask(bytes(data), "m.tif")
 
 
 PHOTO = encoded(Image.fromarray(RNG.integers(0, 256, (64, 64, 3), "uint8")), "JPEG")
@@ -205,6 +253,21 @@ def test_broken_files_are_named(tmp_path, read, content, message):
             read(file, origin)
         assert str(raised.value).startswith(f"{origin}: ")
         assert "\n" not in str(raised.value)
+
+
+def test_home_is_found_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Image.fromarray(COLORS).save(tmp_path / "a.png")
+    Image.fromarray(IDS).save(tmp_path / "m.png")
+    (tmp_path / "classes.txt").write_text("".join(f"{i} c{i} 0 0 0\n" for i in range(12)))
+    np.testing.assert_array_equal(read_image("~/a.png"), COLORS)
+    np.testing.assert_array_equal(read_mask(Path("~/m.png")), IDS)
+    table = ClassTable.from_file("~/classes.txt")
+    for kind in (str, Path):
+        _, mask = read_example(Example("a", kind("~/a.png"), kind("~/m.png")), table)
+        np.testing.assert_array_equal(mask, IDS)
+    with pytest.raises(ValueError, match=f"{tmp_path}/nothing.png: no such file"):
+        read_mask(Example("a", "~/nothing.png", "~/nothing.png").mask)
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.7, 0.99])

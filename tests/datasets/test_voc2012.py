@@ -2,55 +2,24 @@
 
 import hashlib
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
+from drawn_sets import SBD, write_pair, write_voc
+from drawn_sets import VOC_TRAIN as TRAIN
+from drawn_sets import VOC_VAL as VAL
+from drawn_sets import voc_mask as mask_of
 from PIL import Image
-from scipy.io import savemat
 
-from keras_cacnet.datasets import VOID, open_dataset, read_example
-from keras_cacnet.datasets.check import check, check_layout
-from keras_cacnet.datasets.native import examine, example_digest, read_list
-
-TRAIN, VAL, SBD, TEST = ("a1", "a2"), ("v1", "v2"), ("s1", "s2", "s3"), ("t1",)
-
-
-def write_pair(image_path, mask, mask_path=None, seed=0):
-    for path in filter(None, (image_path, mask_path)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (*mask.shape, 3), dtype="uint8")
-    Image.fromarray(pixels).save(image_path)
-    if mask_path:
-        Image.fromarray(mask).save(mask_path)
-
-
-def mask_of(name):
-    rng = np.random.default_rng(sum(map(ord, name)))
-    mask = rng.integers(0, 21, (64 + len(name), 70), dtype="uint8")
-    mask[0] = 255
-    return mask
+from keras_cacnet.datasets import VOID, check_dataset, check_layout, open_dataset, read_example
+from keras_cacnet.datasets.examining import example_checksum
+from keras_cacnet.datasets.unpacked import read_list
 
 
 @pytest.fixture
 def voc(tmp_path):
-    """A tiny VOC with SBD beside it; SBD has masks of images of VOC's val too, as the real one."""
-    root = tmp_path / "data" / "VOCdevkit" / "VOC2012"
-    lists = root / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True)
-    for split, names in (("train", TRAIN), ("val", VAL), ("trainval", sorted(TRAIN + VAL)), ("test", TEST)):
-        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
-    for number, name in enumerate(TRAIN + VAL + SBD + TEST):
-        masked = root / "SegmentationClass" / f"{name}.png" if name in TRAIN + VAL else None
-        write_pair(root / "JPEGImages" / f"{name}.jpg", mask_of(name), masked, number)
-    sbd = tmp_path / "data" / "benchmark_RELEASE" / "dataset"
-    (sbd / "cls").mkdir(parents=True)
-    for name in (*SBD, "v1", "a1"):
-        inside = np.where(mask_of(name) == 255, 0, mask_of(name))
-        value = {"Boundaries": np.zeros((2, 2)), "Segmentation": inside, "CategoriesPresent": np.arange(3)}
-        savemat(sbd / "cls" / f"{name}.mat", {"GTcls": value}, do_compression=True)
-    (sbd / "train.txt").write_text("s1\nv1\na1\n")
-    (sbd / "val.txt").write_text("s2\ns3\n")
-    return tmp_path / "data"
+    return write_voc(tmp_path / "data")
 
 
 @pytest.fixture(autouse=True)
@@ -140,13 +109,13 @@ def test_records(voc, cache):
     _, ids = read_example(example, data.classes)
     np.testing.assert_array_equal(ids, mask_of("v2"))
     assert data.source("test")[0].mask is None
-    report = check(data, progress=False)
+    report = check_dataset(data, progress=False)
     assert report.ok, report.to_text()
     assert not any("same file" in finding.message for finding in report.findings)
     check_layout(data)
     # The checksum of the records' metadata is that of the files, written out here.
     digests = [
-        example_digest(name, (voc / f"VOCdevkit/VOC2012/JPEGImages/{name}.jpg").read_bytes(), mask_of(name))
+        example_checksum(name, (voc / f"VOCdevkit/VOC2012/JPEGImages/{name}.jpg").read_bytes(), mask_of(name))
         for name in VAL
     ]
     assert data._builder.info.metadata["sha256"]["val"] == hashlib.sha256(b"".join(digests)).hexdigest()
@@ -182,28 +151,26 @@ def test_a_changed_folder_gets_new_records(voc):
 
 def test_broken_records_are_found(voc):
     data = open_dataset("voc2012", voc)
-    assert data.verify("val") == ()
+    assert check_dataset(data, ["val"], progress=False).ok
     data._builder.info.metadata["sha256"]["val"] = "0" * 64
-    (finding,) = data.verify("val")
-    assert finding.level == "error"
+    (finding,) = check_dataset(data, ["val"], progress=False).errors
     assert "changed since they were made" in finding.message
-    assert not check(data, ["val"], progress=False).ok
 
 
 class Counted:
     def __init__(self, total):
         self.total, self.steps = total, 0
 
-    def step(self):
-        self.steps += 1
+    def add(self, count):
+        self.steps += count
 
 
 def test_preparation_goes_on_after_a_break(voc, monkeypatch):
-    from keras_cacnet.datasets import native_builder
+    from keras_cacnet.datasets import builder
 
-    monkeypatch.setattr(native_builder, "SHARD", 1)
+    monkeypatch.setattr(builder, "SHARD", 1)
     examined, read = [], []
-    mask = native_builder._mask
+    mask, examine = builder._mask, builder.examine
 
     def failing(found, example):
         read.append(example.name)
@@ -211,10 +178,10 @@ def test_preparation_goes_on_after_a_break(voc, monkeypatch):
             raise OSError("no space left")
         return mask(found, example)
 
-    monkeypatch.setattr(native_builder, "_mask", failing)
-    monkeypatch.setattr(native_builder, "examine", lambda found: examined.append(1) or examine(found, False))
+    monkeypatch.setattr(builder, "_mask", failing)
+    monkeypatch.setattr(builder, "examine", lambda found: examined.append(1) or examine(found, False))
     bars = []
-    monkeypatch.setattr(native_builder, "Bar", lambda total: bars.append(Counted(total)) or bars[-1])
+    monkeypatch.setattr(builder, "progress_bar", lambda total: bars.append(Counted(total)) or bars[-1])
     with pytest.raises(ValueError, match="no space left"):
         open_dataset("voc2012", voc)
     data = open_dataset("voc2012", voc)
@@ -225,7 +192,7 @@ def test_preparation_goes_on_after_a_break(voc, monkeypatch):
     assert read[3] == read[4]
     assert examined == [1]
     assert [e.name for e in data.source("trainaug")] == [f"voc2012/trainaug/{n}" for n in (*TRAIN, *SBD)]
-    assert not any(data.verify(split) for split in data.splits)
+    assert check_dataset(data, progress=False).ok
 
 
 def test_wrong_files_are_named_and_counted_before_anything_is_written(voc, cache):
@@ -267,6 +234,47 @@ def test_a_wrong_folder(voc, gone):
     with pytest.raises(ValueError, match="is missing; expected VOCdevkit/VOC2012 with JPEGImages") as raised:
         open_dataset("voc2012", voc)
     assert str(root / gone) in str(raised.value)
+
+
+def test_hidden_files_are_no_masks(voc):
+    """macOS' ._NAME files beside the real ones."""
+    root = voc / "VOCdevkit" / "VOC2012"
+    (root / "SegmentationClassAug").mkdir()
+    for name in SBD:
+        Image.fromarray(mask_of(name)).save(root / "SegmentationClassAug" / f"{name}.png")
+        (root / "SegmentationClassAug" / f"._{name}.png").write_bytes(b"Mac OS X")
+    assert names(layout(voc), "trainaug") == ("a1", "a2", *SBD)
+    shutil.rmtree(root / "SegmentationClassAug")
+    sbd = voc / "benchmark_RELEASE" / "dataset"
+    for path in (sbd / "train.txt", sbd / "val.txt"):
+        path.unlink()
+    (sbd / "cls" / "._s1.mat").write_bytes(b"Mac OS X")
+    assert names(layout(voc), "trainaug") == ("a1", "a2", *SBD)
+
+
+def test_ids_in_another_form_of_unicode(voc):
+    """A list with composed names, an image that is decomposed on disk and a mask that is not."""
+    root = voc / "VOCdevkit" / "VOC2012"
+    composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    write_pair(root / "JPEGImages" / f"{decomposed}.jpg", mask_of("v1"), root / "SegmentationClass" / f"{composed}.png")
+    for list_name, name in (("val", composed), ("trainval", decomposed)):
+        with (root / "ImageSets/Segmentation" / f"{list_name}.txt").open("a") as stream:
+            stream.write(f"{name}\n")
+    found = layout(voc).splits
+    for split in ("val", "trainval"):
+        assert found[split][-1].name == composed
+        assert found[split][-1].image.is_file()
+        assert found[split][-1].mask.is_file()
+    (root / "ImageSets/Segmentation/train.txt").write_text(f"{decomposed}\n")
+    with pytest.raises(ValueError, match="1 id is in train and in val"):
+        layout(voc)
+
+
+def test_home_is_found(voc, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_CACNET_DATA", "~/records")
+    assert len(open_dataset("voc2012", "~/data").source("val")) == 2
+    assert (tmp_path / "records" / "native").is_dir()
 
 
 def test_no_folder(tmp_path):

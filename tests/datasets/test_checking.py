@@ -1,20 +1,22 @@
 """Planted faults: each is found, named, and does not hide another."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cacnet.datasets import Folder, open_dataset
-from keras_cacnet.datasets.check import check, check_layout
+from keras_cacnet.datasets import Folder, check_dataset, check_layout, open_dataset
 
 COLORS = np.array([[90, 160, 220], [20, 60, 140], [90, 140, 60], [0, 0, 0]], "uint8")
 
 
 def report_of(folder, **options):
-    return check(open_dataset(folder.root), progress=False, **options)
+    return check_dataset(open_dataset(folder.root), progress=False, **options)
 
 
 def only(findings, folder):
@@ -82,7 +84,7 @@ def plant_colours(folder):
 
 def plant_jpeg_mask(folder):
     folder.mask("train", "1.png", np.zeros((70, 80)), format="JPEG")
-    return "labels/train/1.png", "a mask as JPEG has its ids changed"
+    return "labels/train/1.png", "a mask as JPEG does not keep its ids"
 
 
 def plant_other_size(folder):
@@ -288,8 +290,28 @@ def test_small_and_turned_images_are_noted(folder):
     ]
 
 
+@pytest.mark.parametrize("name", ["\u4e2d", "\udcff"])
+def test_names_that_the_terminal_cannot_say(folder, name):
+    """A Chinese name, and one that is no text at all, on a terminal of Windows: the report is whole."""
+    folder.image("train", f"{name}.png", np.zeros((70, 80, 3)))
+    command = [sys.executable, "-m", "keras_cacnet.cli", "check", "--data", str(folder.root)]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=False)
+    assert done.returncode == 1, done.stderr
+    printed = done.stdout.decode("cp1252").splitlines()
+    [error] = [line for line in printed if line.startswith("error")]
+    assert f"{ascii(name)[1:-1]}.png: missing: the mask of" in error
+    assert printed[-1] == "1 error: training on this would be wrong."
+
+
+def test_each_finding_is_one_line(folder):
+    folder.image("train", "two\nlines.png", np.zeros((70, 80, 3)))
+    text = report_of(folder).to_text()
+    assert len([line for line in text.splitlines() if line.startswith("error")]) == 1
+    assert "two lines.png: missing: the mask of" in text
+
+
 def test_text_and_progress(folder, capsys):
-    text = check(Folder(folder.root)).to_text()
+    text = check_dataset(Folder(folder.root)).to_text()
     assert "6/6" in capsys.readouterr().out
     assert "train              3       3  80" in text
     assert "Nothing found that would make training wrong." in text
@@ -297,7 +319,7 @@ def test_text_and_progress(folder, capsys):
 
 
 def test_camvid(shared_data):
-    report = check(open_dataset(shared_data / "camvid"), progress=False)
+    report = check_dataset(open_dataset(shared_data / "camvid"), progress=False)
     assert report.ok
     assert report.findings == ()
     assert report.splits["train"].sizes == {(480, 360): 367}

@@ -16,20 +16,14 @@ from keras_cacnet.models.dilation import dilate
 from keras_cacnet.models.heads import Head, HeadContext, head_of
 from keras_cacnet.models.heads.base import positions, presence_classifier
 from keras_cacnet.models.heads.fcn import auxiliary_head
-from keras_cacnet.models.saving import (
-    require_current_format,
-    require_keras_format,
-    seed_states,
-    set_trainable_flags,
-    trainable_flags,
-)
+from keras_cacnet.models.saving import SavableModel, require_current_format, set_trainable_flags, trainable_flags
 from keras_cacnet.models.semantic_encoding import semantic_encoding_loss, void_of
 
 RES4_STRIDE = 16  # of a ResNet that is not dilated
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
-class SegmentationNetwork(keras.Model):
+class SegmentationNetwork(SavableModel):
     """A dilated backbone, a head, and bilinear resizing to the size of the input.
 
     An FCN head on the last backbone stage but one adds an auxiliary loss in `fit`, and a head that encodes the image
@@ -267,36 +261,6 @@ class SegmentationNetwork(keras.Model):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         logits = y_pred["logits"] if isinstance(y_pred, Mapping) else y_pred
         return super().compute_metrics(x, y, logits, sample_weight=sample_weight)
-
-    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Save the whole network as NAME.keras, as `keras.Model.save` does.
-
-        Raises:
-            ValueError: an HDF5 file, which could not be loaded.
-        """
-        require_keras_format(filepath)
-        super().save(filepath, *args, **kwargs)
-
-    def save_own_variables(self, store: Any) -> None:
-        """Save the random state of every dropout, so that a resumed run draws the same masks."""
-        for name, state in seed_states(self).items():
-            store[name] = state
-
-    def load_own_variables(self, store: Any) -> None:
-        """Take over the random states that are there: weights fit whatever `dropout` they were trained with."""
-        for name, state in seed_states(self).items():
-            if name in store.keys():  # noqa: SIM118, an HDF5 store has no `in`
-                state.assign(store[name])
-
-    def _run_through_graph(self, *args: Any, **kwargs: Any) -> Any:
-        # Once built, only keras.models.clone_model gives a call_fn; it would make a plain model without these losses.
-        if self.built and "call_fn" in kwargs:
-            raise ValueError(
-                f"keras.models.clone_model cannot clone {type(self).__name__}, whose training needs more than its "
-                "graph: take copy.deepcopy(model), or type(model).from_config(model.get_config()) for new weights; "
-                "keras.Model(model.inputs, model.outputs) can be cloned"
-            )
-        return super()._run_through_graph(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         backbone = keras.saving.serialize_keras_object(self.backbone)

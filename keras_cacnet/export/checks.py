@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_cacnet.datasets.classes import ClassTable
-from keras_cacnet.evaluation.inference import require_class_count, segmentation_logits
-from keras_cacnet.models.reweighting import require_image_size
+from keras_cacnet.evaluation.inference import segmentation_logits
+from keras_cacnet.models.interface import require_class_count, require_image_size
 
 # Odd, and no multiple of any output stride: a network that cannot take every size shows it here.
 TRIAL_SIZE = (33, 47)
@@ -119,7 +119,7 @@ def require_logits(model: keras.Model, classes: ClassTable | None, size: tuple[i
             "input: resize them inside the model"
         )
     if classes is not None:
-        require_class_count(model, logits, len(classes))
+        require_class_count(model, len(classes))
     values = tf.cast(logits, tf.float32).numpy()
     if values.shape[-1] > 1 and values.min() >= 0 and np.allclose(values.sum(axis=-1), 1, atol=1e-3):
         raise ValueError(

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from keras_cacnet.models.heads.cacnet import checked_se_loss_weight
-from keras_cacnet.models.reweighting import ONE_SIZE, REWEIGHTINGS, checked_reweighting
+from keras_cacnet.models.heads.cacnet import require_se_loss_weight
+from keras_cacnet.models.heads.modules import ONE_SIZE, REWEIGHTINGS, require_input_size
 
 
 class Origin(NamedTuple):
@@ -127,8 +127,8 @@ class Recipe:
         self._require("scale_max", self.scale_min <= self.scale_max < float("inf"), f"from scale_min={self.scale_min}")
         self._require("output_stride", self.output_stride in (8, 16, 32), "8, 16 or 32")
         self._require("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
-        checked_reweighting(self.reweighting, self.input_size)
-        checked_se_loss_weight(self.se_loss_weight, self.reweighting, self.num_heads)
+        require_input_size(self.reweighting, self.input_size)
+        require_se_loss_weight(self.se_loss_weight, self.reweighting, self.num_heads)
         self._require("kernel_sizes", len(self.kernel_sizes) in (1, self.num_heads), "one, or one per head")
         if self.batch_size == 1 and self.global_pooling:
             raise ValueError(

@@ -9,8 +9,8 @@ from typing import Any
 from keras_cacnet.datasets.classes import VOID
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.files import write_atomically, write_json
+from keras_cacnet.training.recipe import setting_text
 from keras_cacnet.training.run import Run
-from keras_cacnet.training.settings import shown
 
 EXTRA = "assets.extra"
 """The one folder of a SavedModel that servers leave to its owner."""
@@ -76,7 +76,7 @@ def model_card(
         raise FileNotFoundError(f"{export} is not there: export the run first")
     config, classes = run.config, run.classes
     return {
-        "name": config.get("experiment") or run.path.resolve().name,
+        "name": config.get("recipe_name") or run.path.resolve().name,
         "format": "SavedModel" if export.is_dir() else export.suffix.removeprefix("."),
         "checkpoint": checkpoint,
         "precision": precision,
@@ -166,7 +166,8 @@ def to_markdown(card: dict[str, Any]) -> str:
         "## Classes",
         "",
         *_table(
-            ("index", "name", "colour"), [(c["index"], c["name"], shown(tuple(c["color"]))) for c in card["classes"]]
+            ("index", "name", "colour"),
+            [(c["index"], c["name"], setting_text(tuple(c["color"]))) for c in card["classes"]],
         ),
         "",
         f"Masks mark pixels of no class with {card['void_id']}; predictions never do.",
@@ -179,7 +180,9 @@ def to_markdown(card: dict[str, Any]) -> str:
         "",
         f"On {', '.join(training['trained_on'])} ({_counts(training['images'])}).",
         "",
-        *_table(("setting", "value"), [(key, shown(_tuple(value))) for key, value in training["recipe"].items()]),
+        *_table(
+            ("setting", "value"), [(key, setting_text(_tuple(value))) for key, value in training["recipe"].items()]
+        ),
         "",
         "## Versions",
         "",

@@ -15,7 +15,7 @@ from keras_cacnet.evaluation import Protocol
 from keras_cacnet.paper import EXPERIMENTS, experiment_named
 from keras_cacnet.paper.experiment import protocol_words
 from keras_cacnet.paper.listing import description, table
-from keras_cacnet.training.recipes import Recipe
+from keras_cacnet.training.recipe import Recipe
 
 # Section 4.1 and Tables 1, 9 and 10, typed from the paper; fine-tuning's epochs and rate are ours.
 # name: data, trained on, scored on, backbone, heads, pooling, crop, epochs, learning rate, mIoU, pixAcc

@@ -23,6 +23,8 @@ ONE_SIZE = ("fc",)
 """Those with a weight for every position, which take images of one size only."""
 ENCODINGS = ("enc",)
 """Those that encode the image as a whole, which EncNet's semantic encoding loss needs."""
+WITHOUT_KERNELS = ("se", "enc", "none")
+"""Those on which kernel sizes and dilation rates have no effect."""
 
 
 def require_reweighting(name: Any) -> str:

@@ -1,15 +1,17 @@
-"""What an experiment is made of: network, data augmentation and schedule, as one checked value."""
+"""What a run is made of: network, data augmentation and schedule, as one checked value, in Python and as KEY=VALUE."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from keras_cacnet.models.heads.cacnet import require_se_loss_weight
-from keras_cacnet.models.heads.modules import ONE_SIZE, REWEIGHTINGS, require_input_size
+from keras_cacnet.models.heads.modules import ONE_SIZE, REWEIGHTINGS, WITHOUT_KERNELS, require_input_size
+from keras_cacnet.wording import did_you_mean
 
 
 class Origin(NamedTuple):
-    """Who chose the value of a setting: the paper, or we where it is silent; and where, or why."""
+    """Who chose the value of a setting, the paper or, where it is silent, this project; and where, or why."""
 
     whose: str
     where: str
@@ -45,6 +47,10 @@ PRECISIONS = {
 }
 """The precisions of a recipe, each with Keras' dtype policy; weights are float32 in half precision too."""
 
+FROM_SCRATCH = {"learning_rate": 0.02, "head_factor": 1.0}
+"""The rates for a backbone that starts from random weights: `Recipe(**FROM_SCRATCH)`. A recipe's defaults, a twentieth
+of that and ten times as much for the head, are for one that starts from ImageNet's."""
+
 _SCHEDULE = paper("Section 4.1, Training Setting")
 _NETWORK = paper("Section 4.1, Network Structure")
 _ENCODING = ours("PyTorch-Encoding's; the paper does not say")
@@ -54,15 +60,19 @@ _ENCODING = ours("PyTorch-Encoding's; the paper does not say")
 class Recipe:
     """The settings of one training run; the defaults are the paper's for PASCAL Context with ResNet-50.
 
-    Only the ImageNet weights are left out of them, which have to be fetched. Every field says what it is and who
-    chose its default, see `origin`; `keras_cacnet.experiments` has a recipe for every experiment of the paper.
+    Only the ImageNet weights are left out of them, which have to be fetched; without them take `FROM_SCRATCH`. Every
+    field says what it is and who chose its default, see `origin`; `keras_cacnet.paper` has a recipe for every
+    experiment of the paper.
 
     Raises:
-        ValueError: a value of the wrong type or outside its range; the message names the field and the value.
+        ValueError: a value of the wrong type or outside its range, or one that would have no effect; the message
+            names the field and the value.
 
     Example:
         >>> Recipe(crop_size=256, epochs=30).learning_rate
         0.001
+        >>> Recipe(crop_size=256, epochs=30, **FROM_SCRATCH).learning_rate
+        0.02
 
     Reference:
         Section 4.1 of the CaC-Net paper.
@@ -70,22 +80,22 @@ class Recipe:
 
     split: str = _setting("train", "split to train on", paper("Sections 4.2 to 4.4"))
     validation_split: str | None = _setting(
-        "val", "split scored between epochs, where there is one; or none", ours("the paper tells of the end alone")
+        "val", "split scored between epochs, where there is one; or none", ours("the paper gives the final score only")
     )
     backbone: str = _setting("resnet50", "name of the backbone", paper("Tables 1 and 8 to 10"))
     weights: str | None = _setting(None, "weights of the backbone: imagenet, a local path, or none", _NETWORK)
     output_stride: int = _setting(8, "image size over feature size: 8, 16 or 32", _NETWORK)
     head_channels: int = _setting(
-        512, "channels of reduction, heads and pooled branch", ours("what the sums of the paper's Table 7 ask for")
+        512, "channels of reduction, heads and pooled branch", ours("what the paper's Table 7 adds up to")
     )
     num_heads: int = _setting(
         2, "number of heads; 0 with global_pooling=false is the FCN baseline", paper("Section 3.3, Table 3")
     )
     kernel_sizes: tuple[int, ...] = _setting((3,), "kernel size of all heads, or one per head", paper("Table 4"))
     dilation_rates: tuple[int, ...] = _setting((1, 2, 3), "dilation rates of every head", paper("Table 5"))
-    reweighting: str = _setting("cac", f"what stands in the heads: {', '.join(REWEIGHTINGS)}", paper("Table 6"))
+    reweighting: str = _setting("cac", f"what ends every head: {', '.join(REWEIGHTINGS)}", paper("Table 6"))
     se_loss_weight: float = _setting(
-        0.0, "factor of EncNet's semantic encoding loss, with reweighting=enc", ours("Table 6 does not tell of it")
+        0.0, "factor of EncNet's semantic encoding loss, with reweighting=enc", ours("not in Table 6")
     )
     global_pooling: bool = _setting(True, "the pooled branch", paper("Section 3.3, Table 1"))
     auxiliary_weight: float = _setting(0.2, "factor of the auxiliary loss", _ENCODING)
@@ -118,7 +128,8 @@ class Recipe:
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("learning_rate", "head_factor", "poly_power", "scale_min"):
             self._require(name, 0 < getattr(self, name) < float("inf"), "a positive number")
-        for name in ("num_heads", "auxiliary_weight", "weight_decay", "seed"):
+        self._require("seed", 0 <= self.seed < 2**32, "0 or more and below 2**32")
+        for name in ("num_heads", "auxiliary_weight", "weight_decay"):
             self._require(name, 0 <= getattr(self, name) < float("inf"), "0 or more")
         for name in ("momentum", "dropout"):
             self._require(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
@@ -130,25 +141,45 @@ class Recipe:
         require_input_size(self.reweighting, self.input_size)
         require_se_loss_weight(self.se_loss_weight, self.reweighting, self.num_heads)
         self._require("kernel_sizes", len(self.kernel_sizes) in (1, self.num_heads), "one, or one per head")
+        self._require_effect()
         if self.batch_size == 1 and self.global_pooling:
             raise ValueError(
                 "batch_size=1 cannot train the pooled branch, whose batch norm sees one value per image: "
-                "take a batch_size of at least 2, or global_pooling=False"
+                "take a batch_size of at least 2, or global_pooling=false"
             )
+        if self.batch_size == 1 and self.num_heads and 1 in self.kernel_sizes and self.reweighting != "fixed":
+            raise ValueError(
+                "batch_size=1 cannot train kernels of size 1, whose batch norm sees one value per channel: "
+                "take a batch_size of at least 2, or larger kernels"
+            )
+
+    def _require_effect(self) -> None:
+        """Refuse settings of what this recipe does not have."""
+        lacks = {
+            "reweighting": None if self.num_heads else "num_heads=0 has no heads to end",
+            "kernel_sizes": None if self.num_heads else "num_heads=0 has no kernels",
+        }
+        if self.num_heads and self.reweighting in WITHOUT_KERNELS:
+            lacks["kernel_sizes"] = f"reweighting={self.reweighting} has no kernels"
+        lacks["dilation_rates"] = lacks["kernel_sizes"]
+        for name, reason in lacks.items():
+            value, default = getattr(self, name), next(one.default for one in fields(self) if one.name == name)
+            if reason and value != default:
+                raise ValueError(f"{name}={setting_text(value)} would have no effect: {reason}; leave it out")
 
     def _require(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:
             raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r}")
 
     def _require_type(self, name: str) -> None:
-        value, kind = getattr(self, name), setting_kind(name)
+        value, kind = getattr(self, name), _kind(name)
         values, wanted = ((value,), kind) if kind is not tuple else (value, int)
         # A bool is an int to Python, and an int will do for a float.
         fits = kind is not tuple or (isinstance(value, tuple) and value)
         allowed = (int, float) if wanted is float else wanted
         fits = fits and all(isinstance(one, allowed) and isinstance(one, bool) == (wanted is bool) for one in values)
-        if not fits and not (value is None and may_be_none(name)):
-            raise ValueError(f"{name} must be {KINDS[kind]}, got {value!r}")
+        if not fits and not (value is None and _may_be_none(name)):
+            raise ValueError(f"{name} must be {_KINDS[kind]}, got {value!r}")
 
     def network_arguments(self) -> dict[str, Any]:
         """The arguments of `CaCNet` in this recipe, but for the number of classes."""
@@ -164,6 +195,29 @@ class Recipe:
             "dtype": self.dtype_policy,
         }
 
+    def rate_warning(self) -> str | None:
+        """Say in words that the learning rate is meant for the other kind of start, for a run that begins afresh.
+
+        Example:
+            >>> Recipe(weights="imagenet").rate_warning(), Recipe(**FROM_SCRATCH).rate_warning()
+            (None, None)
+            >>> Recipe().rate_warning()
+            'learning_rate=0.001 is for a pretrained backbone, and this one starts from random weights: ...'
+        """
+        scratch, default = FROM_SCRATCH["learning_rate"], Recipe.learning_rate
+        if self.weights is None and self.learning_rate < scratch / 4:
+            rates = " ".join(f"{name}={value:g}" for name, value in FROM_SCRATCH.items())
+            return (
+                f"learning_rate={self.learning_rate} is for a pretrained backbone, and this one starts from random "
+                f"weights: it would learn little; set {rates}, or give it weights"
+            )
+        if self.weights is not None and self.learning_rate >= scratch:
+            return (
+                f"learning_rate={self.learning_rate} is for a backbone that starts from random weights, and would "
+                f"undo those of weights={self.weights}: set learning_rate={default} head_factor={Recipe.head_factor:g}"
+            )
+        return None
+
     @property
     def dtype_policy(self) -> str:
         """The name of Keras' dtype policy for this precision.
@@ -176,7 +230,7 @@ class Recipe:
 
     @property
     def input_size(self) -> int | None:
-        """The one size that images need to have, the crops'; None where the network takes any."""
+        """The only size of images that the network takes, the crops'; None where it takes any."""
         return self.crop_size if self.reweighting in ONE_SIZE else None
 
     def to_json(self) -> dict[str, Any]:
@@ -196,14 +250,63 @@ class Recipe:
         return cls(**values)
 
 
-KINDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a name",
-    tuple: "whole numbers, separated by commas",
-}
-"""The types of settings, in words."""
+def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """Change a recipe by words such as `epochs=30`.
+
+    Args:
+        recipe: what the words change; everything else stays.
+        settings: KEY=VALUE each. Numbers are written as in Python, bools as true and false, several numbers as
+            1,2,3, and nothing, where a setting may have no value, as none. The last word for a key counts.
+
+    Returns:
+        The changed recipe.
+
+    Raises:
+        ValueError: a word without "=", a key that no recipe has (the message names the nearest one), a value of
+            another type (it says which, with an example), or whatever a recipe refuses.
+
+    Example:
+        >>> changed = with_settings(Recipe(), ["epochs=30", "kernel_sizes=3,5", "weights=imagenet"])
+        >>> changed.epochs, changed.kernel_sizes, changed.weights
+        (30, (3, 5), 'imagenet')
+        >>> with_settings(Recipe(), ["epoch=30"])
+        Traceback (most recent call last):
+        ValueError: no setting is called 'epoch'; did you mean epochs? The settings are split, ...
+    """
+    names = [entry.name for entry in fields(Recipe)]
+    given: dict[str, Any] = {}
+    for word in settings:
+        key, equals, text = (part.strip() for part in word.partition("="))
+        if not equals or not key:
+            raise ValueError(f"{word!r} is no setting: write KEY=VALUE, such as epochs=30")
+        if key not in names:
+            hint = did_you_mean(key, names) or "."
+            raise ValueError(f"no setting is called {key!r}{hint} The settings are {', '.join(names)}")
+        given[key] = _value(key, text)
+    return Recipe(**{**vars(recipe), **given})
+
+
+def changes(before: Recipe, after: Recipe) -> list[str]:
+    """The settings in which one recipe differs from another, as `with_settings` reads them.
+
+    Example:
+        >>> changes(Recipe(), Recipe(epochs=30, flip=False))
+        ['epochs=30', 'flip=false']
+    """
+    new = vars(after)
+    return [f"{name}={setting_text(new[name])}" for name, value in vars(before).items() if new[name] != value]
+
+
+def setting_text(value: Any) -> str:
+    """Write a value as `with_settings` reads it.
+
+    Example:
+        >>> setting_text((1, 2)), setting_text(None), setting_text(True), setting_text(1e-4)
+        ('1,2', 'none', 'true', '0.0001')
+    """
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def origin(name: str) -> Origin:
@@ -216,24 +319,42 @@ def origin(name: str) -> Origin:
     return next(entry for entry in fields(Recipe) if entry.name == name).metadata["origin"]
 
 
-def setting_kind(name: str) -> type:
-    """The type of a setting: int, float, bool, str or tuple (of int).
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a name",
+    tuple: "whole numbers, separated by commas",
+}
+_BOOLS = {"true": True, "false": False}
 
-    Example:
-        >>> setting_kind("epochs"), setting_kind("weights"), setting_kind("kernel_sizes")
-        (<class 'int'>, <class 'str'>, <class 'tuple'>)
-    """
+
+def _value(key: str, text: str) -> Any:
+    kind = _kind(key)
+    if text == "none" and _may_be_none(key):
+        return None
+    try:
+        if kind is tuple:
+            return tuple(int(number) for number in text.strip("()").rstrip(",").split(","))
+        if kind is bool:
+            return _BOOLS[text.lower()]
+        if kind is str and not text:
+            raise ValueError
+        return kind(text)
+    except (ValueError, KeyError):
+        example = next(entry.default for entry in fields(Recipe) if entry.name == key)
+        wanted = _KINDS[kind] + (", or none" if _may_be_none(key) else "")
+        example = "imagenet" if example is None else setting_text(example)
+        raise ValueError(f"{key} must be {wanted}, such as {key}={example}; got {text!r}") from None
+
+
+def _kind(name: str) -> type:
+    """The type of a setting: int, float, bool, str or tuple (of int)."""
     hint = _hints()[name]
     return get_origin(hint) if get_origin(hint) is tuple else (*get_args(hint), hint)[0]
 
 
-def may_be_none(name: str) -> bool:
-    """Whether a setting can be left out.
-
-    Example:
-        >>> may_be_none("validation_split"), may_be_none("split")
-        (True, False)
-    """
+def _may_be_none(name: str) -> bool:
     return type(None) in get_args(_hints()[name])
 
 

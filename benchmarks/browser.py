@@ -32,8 +32,8 @@ from playwright.sync_api import Page, sync_playwright
 from tflite import runner
 
 import keras_cacnet as kc
+from keras_cacnet import evaluation
 from keras_cacnet.cli.arguments import size
-from keras_cacnet.evaluation import predict_ids
 from keras_cacnet.export.tflite import PRECISIONS
 from keras_cacnet.training.run import Run
 
@@ -108,7 +108,7 @@ if __name__ == "__main__":
         return [np.asarray(image) for image in resized]
 
     images, calibration = images_of(options.split, options.images), images_of("train", options.calibration)
-    expected = [predict_ids(model, image) for image in images]
+    expected = [evaluation.ids(model, image) for image in images]
     for words in (["npm", "ci"], ["npm", "run", "build"]):
         subprocess.run(words, cwd=PAGE, check=True, stdout=subprocess.DEVNULL)
     files: dict[str, Any] = {}

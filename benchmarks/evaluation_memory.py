@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 import keras_cacnet as kc
-from keras_cacnet.evaluation import Protocol, fused_ids
+from keras_cacnet.evaluation import Protocol
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     scales = tuple(map(float, options.scales.split(",")))
     protocol = Protocol(scales, flip=True, crop_size=options.crop_size)
     start = time.perf_counter()
-    ids = fused_ids(model, image, protocol)
+    ids = kc.evaluation.ids(model, image, protocol)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     result = {

@@ -28,8 +28,8 @@ from ai_edge_litert.interpreter import Interpreter
 from layer import compare
 
 import keras_cacnet as kc
+from keras_cacnet import evaluation
 from keras_cacnet.cli.arguments import size
-from keras_cacnet.evaluation import predict_ids
 from keras_cacnet.export.tflite import PRECISIONS
 from keras_cacnet.export.tflite_operators import operators
 from keras_cacnet.export.tflite_quantization import kept_in_float
@@ -111,7 +111,7 @@ if __name__ == "__main__":
     ]
     chosen = np.linspace(0, len(training) - 1, options.calibration).astype(int)
     calibration = [kc.datasets.read_example(training[int(index)], dataset.classes)[0] for index in chosen]
-    expected = [predict_ids(model, image) for image, _ in examples]
+    expected = [evaluation.ids(model, image) for image, _ in examples]
     count = len(dataset.classes)
     keras_confusion = sum(confusion_of(mask, ids, count) for (_, mask), ids in zip(examples, expected, strict=True))
 

@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from keras_cacnet import evaluation
 from keras_cacnet.datasets import VOID, open_dataset, read_example
-from keras_cacnet.evaluation import predict_ids
 from keras_cacnet.training import Run
 
 
@@ -27,7 +27,7 @@ def picture(run: Run, data_dir: Path | None, scenes: list[int], output: Path) ->
     for column, index in zip(axes.T, scenes, strict=True):
         image, mask = read_example(source[index], dataset.classes)
         truth = palette[np.where(mask == VOID, len(dataset.classes), mask)]
-        for axis, shown in zip(column, (image, truth, palette[predict_ids(model, image)]), strict=True):
+        for axis, shown in zip(column, (image, truth, palette[evaluation.ids(model, image)]), strict=True):
             axis.imshow(shown)
             axis.set(xticks=[], yticks=[])
     for axis, title in zip(axes[:, 0], ("scene", "ground truth (void black)", "CaC-Net"), strict=True):

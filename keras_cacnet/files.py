@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,73 @@ def user_path(path: str | os.PathLike[str]) -> Path:
         ('runs/mine', True)
     """
     return Path(path).expanduser()
+
+
+def writable_folder(path: str | os.PathLike[str]) -> Path:
+    """Refuse a folder that could not be written, before the work whose results shall go there; nothing is made yet.
+
+    Args:
+        path: the folder, which may be made later; `~` is the home folder.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: a file is in the way, or the folder (or where it would be made) is not writable.
+
+    Example:
+        >>> writable_folder("made/later").as_posix()
+        'made/later'
+    """
+    folder = user_path(path)
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file, and a folder is needed: name another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{folder} cannot be written: name another folder, or make {there} writable")
+    return folder
+
+
+def writable_file(path: str | os.PathLike[str]) -> Path:
+    """Refuse a file that could not be written, before the work whose results shall go there; nothing is made yet.
+
+    Args:
+        path: the file; `~` is the home folder.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: it is a folder, or its folder cannot be written.
+
+    Example:
+        >>> writable_file("scores.json").name
+        'scores.json'
+    """
+    file = user_path(path)
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder, and a file is needed: name a file in it")
+    writable_folder(file.parent)
+    return file
+
+
+def existing(path: Path) -> Path:
+    """Find a file under the name that its folder has for it: `é` may be one character there, or two (as macOS has it).
+
+    Args:
+        path: the file.
+
+    Returns:
+        `path`, or the file beside it that looks the same, where `path` itself is not there.
+
+    Example:
+        >>> existing(Path("nowhere.png")).name
+        'nowhere.png'
+    """
+    if path.name.isascii() or path.exists() or not path.parent.is_dir():
+        return path
+    name = unicodedata.normalize("NFC", path.name)
+    return next((other for other in path.parent.iterdir() if unicodedata.normalize("NFC", other.name) == name), path)
 
 
 def visible_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -71,7 +72,14 @@ def given_protocol(options: argparse.Namespace) -> evaluation.Protocol | None:
     given = {entry.name: getattr(options, entry.name) for entry in fields(Protocol) if entry.name in options}
     if "stride" in given and "crop_size" not in given:
         raise ValueError("--stride is the distance of windows; give their size as well: --crop-size 512")
-    return Protocol(**given) if given else None
+    try:
+        return Protocol(**given) if given else None
+    except ValueError as error:
+        # On the command line the setting is a flag.
+        message = str(error)
+        for name in given:
+            message = re.sub(rf"\b{name}\b", f"--{name.replace('_', '-')}", message)
+        raise ValueError(message) from None
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:

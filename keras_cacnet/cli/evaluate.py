@@ -1,7 +1,6 @@
 """`keras-cacnet evaluate`."""
 
 import argparse
-from pathlib import Path
 
 from keras_cacnet.cli.arguments import AddCommand, add_data, add_protocol, add_run, given_protocol
 
@@ -26,13 +25,14 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset, shares_images
-    from keras_cacnet.evaluation import Protocol, evaluate, prediction_writer
-    from keras_cacnet.files import write_atomically, write_json
+    from keras_cacnet.evaluation import WHOLE, evaluate, prediction_writer
+    from keras_cacnet.files import writable_file, write_atomically, write_json
     from keras_cacnet.pipeline.batches import evaluation_batches
     from keras_cacnet.training.run import Run
 
-    given = given_protocol(options)
-    protocol = given or Protocol()
+    protocol = given_protocol(options) or WHOLE
+    # What is asked for is found to be unwritable now, and not when the scores are there.
+    wanted = {name: writable_file(path) for name in ("json", "markdown") if (path := getattr(options, name))}
     trained = Run(options.run)
     dataset = open_dataset(options.data, options.data_dir)
     trained.require_classes(dataset.classes, options.data)
@@ -47,22 +47,30 @@ def run(options: argparse.Namespace) -> int:
         dataset.classes,
         absent=options.absent,
         count=len(source),
-        protocol=given,
+        protocol=protocol,
+        origin=lambda index: source[index].image_origin,
         on_prediction=writer,
     )
     print(report.to_text(protocol))
-    path = Path(options.json) if options.json else trained.path / f"evaluation_{options.split}.json"
     facts = {
         "run": options.run,
         "data": options.data,
         "split": options.split,
         "checkpoint": options.checkpoint,
     }
-    write_json(path, {**facts, "protocol": protocol.to_json(), **report.to_json()})
-    print(f"written: {path}")
-    if options.markdown:
-        write_atomically(
-            Path(options.markdown), lambda part: part.write_text(report.to_markdown(protocol, facts) + "\n")
-        )
-        print(f"written: {options.markdown}")
+    path = wanted.get("json", trained.path / f"evaluation_{options.split}.json")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {**facts, "protocol": protocol.to_json(), **report.to_json()})
+        print(f"written: {path}")
+    except OSError as error:
+        # The run of somebody else, or one on a read-only disk, can be scored all the same.
+        if options.json:
+            raise
+        print(f"note: {path} could not be written ({error.strerror or error}); --json FILE names another place")
+    if markdown := wanted.get("markdown"):
+        markdown.parent.mkdir(parents=True, exist_ok=True)
+        text = report.to_markdown(protocol, facts) + "\n"
+        write_atomically(markdown, lambda part: part.write_text(text, encoding="utf-8"))
+        print(f"written: {markdown}")
     return 0

@@ -33,19 +33,21 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
-    from keras_cacnet.files import write_atomically
-    from keras_cacnet.paper.figure_images import file_examples, named_examples
-    from keras_cacnet.paper.figures import context_figure, predictions_figure
+    from keras_cacnet.files import user_path, writable_file, write_atomically
+    from keras_cacnet.paper.figures import context_figure, file_examples, named_examples, predictions_figure
     from keras_cacnet.training.run import Run
-    from keras_cacnet.visualization import save_figure
 
     given = {name: getattr(options, name) for name in ONLY_4 if name in options}
     if options.number == 3 and given:
         raise ValueError(f"--{next(iter(given))} goes with Figure 4")
     if options.number == 4 and options.baseline:
         raise ValueError("--baseline goes with Figure 3")
-    if options.output.suffix.lower() != ".png" or options.output.is_dir():
-        raise ValueError(f"the figure is a PNG; give --output the name of one, not {options.output}")
+    if "seed" in given and given.get("channels", "random") != "random":
+        raise ValueError("--seed draws channels at random; --channels chooses them otherwise: give one of the two")
+    output = user_path(options.output)
+    if output.suffix.lower() != ".png" or output.is_dir():
+        raise ValueError(f"the figure is a PNG; give --output the name of one, not {output}")
+    writable_file(output)
     trained = Run(options.run)
     classes = trained.classes
     baseline = Run(options.baseline) if options.baseline else None
@@ -63,8 +65,8 @@ def run(options: argparse.Namespace) -> int:
     inputs = {
         file.resolve() for example in examples for file in (example.image, example.mask) if isinstance(file, Path)
     }
-    if options.output.resolve() in inputs:
-        raise ValueError(f"the figure would overwrite {options.output}, one of its images: choose another name")
+    if output.resolve() in inputs:
+        raise ValueError(f"the figure would overwrite {output}, one of its images: choose another name")
     model = trained.load_model(options.checkpoint)
     if options.number == 3:
         networks = {} if baseline is None else {"Baseline": baseline.load_model(options.checkpoint)}
@@ -80,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
                 print(f"{example.name}: {head} channels {', '.join(map(str, shown))} ({how})")
     if examples[0].mask is None:
         print("note: no ground truth was found, so its column is left out; --labels names it")
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(options.output, lambda part: save_figure(picture, part))
-    print(f"written: {options.output}, {picture.shape[1]}x{picture.shape[0]} pixels")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, picture.savefig)
+    print(f"written: {output}")
     return 0

@@ -31,12 +31,12 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
-    from keras_cacnet.evaluation import Protocol
+    from keras_cacnet.evaluation import WHOLE
     from keras_cacnet.paper import archive_form, write_submission
     from keras_cacnet.paper.submission import require_archive_path
     from keras_cacnet.training.run import Run
 
-    protocol = given_protocol(options)
+    protocol = given_protocol(options) or WHOLE
     form = archive_form(options.data, options.split, options.competition)
     require_archive_path(options.output, form)
     trained = Run(options.run)
@@ -56,6 +56,6 @@ def run(options: argparse.Namespace) -> int:
     for finding in dataset.layout(options.split):
         if finding.level == "warning":
             print(finding)
-    text = (protocol or Protocol()).to_text()
+    text = protocol.to_text()
     print(f"written and read back: {options.output}, {len(source)} images ({options.checkpoint} checkpoint; {text})")
     return 0

@@ -1,22 +1,20 @@
-"""Scoring a model over a data set, predicting single images and files, and archives for test servers."""
+"""Predicting images and files and scoring a model, one way: at one scale or many, whole or in windows."""
 
-from keras_cacnet.evaluation.fusion import fused_ids, score_blocks, scores
-from keras_cacnet.evaluation.prediction import predict_ids, predict_probabilities
-from keras_cacnet.evaluation.prediction_files import predict_files
-from keras_cacnet.evaluation.protocol import Protocol
+from keras_cacnet.evaluation.prediction import ids, score_blocks, scores, weighting_maps
+from keras_cacnet.evaluation.prediction_files import predict_files, prediction_writer
+from keras_cacnet.evaluation.protocol import WHOLE, Protocol
 from keras_cacnet.evaluation.report import Report
-from keras_cacnet.evaluation.saved_predictions import prediction_writer
 from keras_cacnet.evaluation.scoring import evaluate
 
 __all__ = [
+    "WHOLE",
     "Protocol",
     "Report",
     "evaluate",
-    "fused_ids",
+    "ids",
     "predict_files",
-    "predict_ids",
-    "predict_probabilities",
     "prediction_writer",
     "score_blocks",
     "scores",
+    "weighting_maps",
 ]

@@ -1,8 +1,13 @@
-"""What evaluation, prediction and export share: a Keras model inside a compiled TensorFlow function."""
+"""A Keras model as evaluation, prediction and exports take it: its logits checked, its functions compiled once."""
 
+import weakref
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
+
+_compiled: "weakref.WeakKeyDictionary[keras.Model, dict[Hashable, Any]]" = weakref.WeakKeyDictionary()
 
 
 def require_tensorflow(task: str) -> None:
@@ -26,8 +31,42 @@ def require_tensorflow(task: str) -> None:
         )
 
 
+def compiled(model: keras.Model, key: Hashable, function: Callable[..., Any], signature: Sequence[Any]) -> Any:
+    """Compile a function of a model once; it lives as long as the model.
+
+    Args:
+        model: what the function is of.
+        key: tells the functions of one model apart.
+        function: takes the model and then tensors; it must not hold the model itself.
+        signature: what the tensors are; leave sizes open, or every size is compiled anew.
+
+    Returns:
+        The `tf.function` of the tensors.
+
+    Raises:
+        ValueError: Keras runs on another backend than TensorFlow.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> call = compiled(model, "call", lambda model, x: model(x), [tf.TensorSpec((None, 2))])
+        >>> call is compiled(model, "call", lambda model, x: model(x), [tf.TensorSpec((None, 2))])
+        True
+    """
+    functions = _compiled.setdefault(model, {})
+    if key not in functions:
+        require_tensorflow("prediction")
+        # Values of a WeakKeyDictionary must not refer to their key, or it would never be let go.
+        reference = weakref.ref(model)
+        functions[key] = tf.function(
+            lambda *tensors: function(reference(), *tensors), input_signature=signature, autograph=False
+        )
+    return functions[key]
+
+
 def segmentation_logits(model: keras.Model, images: Any) -> Any:
     """Call a model in inference and make sure that its output has the form of logits.
+
+    These are the logits that training's validation, evaluation, prediction and exports all take.
 
     Args:
         model: takes RGB in 0..255.
@@ -45,7 +84,6 @@ def segmentation_logits(model: keras.Model, images: Any) -> Any:
             of classes; the message says what it gives.
 
     Example:
-        >>> import tensorflow as tf
         >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(5, 1)])
         >>> tuple(segmentation_logits(model, tf.zeros((1, 4, 6, 3))).shape)
         (1, 4, 6, 5)

@@ -1,7 +1,6 @@
-"""Class indices and probabilities of one image of any size."""
+"""Scores, class indices and weighting maps of one image of any size: the one way through a network."""
 
-import weakref
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -9,80 +8,204 @@ import numpy as np
 import tensorflow as tf
 
 from keras_cacnet.datasets.classes import VOID
-from keras_cacnet.evaluation.inference import require_tensorflow, segmentation_logits
+from keras_cacnet.evaluation.fusion import resample, window_scores
+from keras_cacnet.evaluation.inference import compiled, segmentation_logits
+from keras_cacnet.evaluation.protocol import WHOLE, Protocol
+from keras_cacnet.evaluation.windows import Window, windows
 from keras_cacnet.models.interface import require_image_size
 
-_compiled: "weakref.WeakKeyDictionary[keras.Model, dict[str, Any]]" = weakref.WeakKeyDictionary()
+BLOCK = 64
+"""Rows of the image whose scores lie in one array."""
+
+_IMAGE = tf.TensorSpec((None, None, 3), tf.float32)
+_VOLUME = tf.TensorSpec((None, None, None), tf.float32)
+_TAPS = tuple(tf.TensorSpec((None,), kind) for kind in (tf.int32, tf.int32, tf.float32, tf.float32))
+_SIZE = (tf.TensorSpec((), tf.int32),) * 2
 
 
-def predict_ids(model: keras.Model, image: np.ndarray) -> np.ndarray:
-    """Predict the class of every pixel.
+def scores(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) -> np.ndarray:
+    """Score every class at every pixel.
 
-    The first call compiles one function for all sizes; it lives as long as the model.
-
-    Args:
-        model: gives logits of the size of its input, for up to 255 classes.
-        image: RGB, uint8.
-
-    Shapes:
-        - image: (H, W, 3)
-        - result: (H, W)
-
-    Returns:
-        Class indices, uint8. Where logits are equal the lower index wins.
-
-    Raises:
-        ValueError: an image that is not uint8 (H, W, 3) or of a size that the model does not take, a model whose
-            output is not logits of the image's size or that has more than 255 classes, logits that are not finite,
-            or Keras on another backend than TensorFlow.
-
-    Example:
-        >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
-        >>> predict_ids(model, np.zeros((4, 6, 3), "uint8")).shape
-        (4, 6)
-    """
-    return _predict(model, image, "ids").astype("uint8")
-
-
-def predict_probabilities(model: keras.Model, image: np.ndarray) -> np.ndarray:
-    """Predict the probability of every class at every pixel.
+    The first call compiles one function for all sizes of images and windows; it lives as long as the model.
 
     Args:
         model: gives logits of the size of its input.
-        image: RGB, uint8.
+        image: RGB in 0..255, uint8 or float.
+        protocol: how the image is shown to the network; by default once, whole, as it is.
 
     Shapes:
         - image: (H, W, 3)
         - result: (H, W, classes)
 
     Returns:
-        The softmax of the logits over the classes, float32.
+        The scores, float32; with the fusion "softmax_mean" probabilities. They are all in memory: for large
+        photographs see `ids` and `score_blocks`.
 
     Raises:
-        ValueError: as `predict_ids`.
+        ValueError: an image of another form or of a size that the model does not take, a model whose output is not
+            logits of its input's size, logits that are not finite, or beyond what "exp_sum" can hold, or Keras on
+            another backend than TensorFlow.
 
     Example:
         >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
-        >>> probabilities = predict_probabilities(model, np.zeros((4, 6, 3), "uint8"))
-        >>> bool(np.allclose(probabilities.sum(axis=-1), 1))
-        True
+        >>> protocol = Protocol((0.5, 1.0), flip=True, crop_size=8)
+        >>> result = scores(model, np.zeros((9, 13, 3), "uint8"), protocol)
+        >>> result.shape, bool(np.allclose(result.sum(axis=-1), 1))
+        ((9, 13, 2), True)
     """
-    return _predict(model, image, "probabilities")
+    return np.concatenate([block for _, block in score_blocks(model, image, protocol)])
 
 
-def _predict(model: keras.Model, image: np.ndarray, kind: str) -> np.ndarray:
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
-        raise ValueError(f"an image must be uint8 (H, W, 3), RGB and not empty; got {image.dtype} {image.shape}")
+def ids(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) -> np.ndarray:
+    """Predict the class of every pixel: that of the highest score, without ever holding the scores of all pixels.
+
+    Args:
+        model: as `scores`, for up to 255 classes.
+        image: as `scores`.
+        protocol: as `scores`.
+
+    Shapes:
+        - image: (H, W, 3)
+        - result: (H, W)
+
+    Returns:
+        Class indices, uint8. Where scores are equal the lower index wins; where the image is shown once, whole, at
+        its own size, logits are compared, which are equal less often than their softmax.
+
+    Raises:
+        ValueError: as `scores`, or the model has more than 255 classes.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
+        >>> ids(model, np.zeros((4, 6, 3), "uint8")).shape
+        (4, 6)
+    """
+    image = _checked_image(image)
+    if protocol.plain:
+        height, width, _ = image.shape
+        (row,), (column,) = windows(height, height, None, None), windows(width, width, None, None)
+        logits = _window_scores(model, protocol, True, tf.constant(image, tf.float32), row, column)
+        _require_masks_hold(model, logits)
+        return tf.argmax(logits, axis=-1, output_type=tf.int32).numpy().astype("uint8")
+    found = np.empty(image.shape[:2], "uint8")
+    for first, block in score_blocks(model, image, protocol):
+        _require_masks_hold(model, block)
+        found[first : first + len(block)] = block.argmax(axis=-1)
+    return found
+
+
+def score_blocks(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) -> Iterator[tuple[int, np.ndarray]]:
+    """Score an image from its top to its bottom, `BLOCK` rows at a time.
+
+    The windows of all scales are visited in the order of the image's rows, so a block is finished, and given away,
+    as soon as every scale has passed it. With windows, memory is that of the rows under one row of windows at the
+    smallest scale; without, that of the image's scores and of the largest scale's logits.
+
+    Args:
+        model: as `scores`.
+        image: as `scores`.
+        protocol: as `scores`.
+
+    Returns:
+        An iterator over the first row of each block and its scores, float32 (rows, W, classes).
+
+    Raises:
+        ValueError: as `scores`, from the iteration.
+    """
+    image = _checked_image(image)
+    height, width, _ = image.shape
+    taken = compiled(model, "resample", lambda _, *tensors: resample(*tensors), [_VOLUME, _TAPS, _TAPS])
+    pixels = tf.constant(image, tf.float32)
+    share = 1 / len(protocol.scales) if protocol.fusion == "softmax_mean" else 1.0
+    visits: list[tuple[Window, list[Window]]] = []
+    for scale in protocol.scales:
+        scaled = protocol.scaled_size(height, width, scale)
+        rows, columns = (
+            list(windows(length, resized, protocol.crop_size, protocol.step))
+            for length, resized in zip((height, width), scaled, strict=True)
+        )
+        visits.extend((row, columns) for row in rows)
+    blocks: dict[int, np.ndarray] = {}
+    done = 0
+    for row, columns in sorted(visits, key=lambda visit: visit[0].first):
+        while (done + 1) * BLOCK <= row.first:
+            yield done * BLOCK, blocks.pop(done)
+            done += 1
+        for column in columns:
+            found = _window_scores(model, protocol, False, pixels, row, column)
+            for number in range(row.first // BLOCK, -(-row.last // BLOCK)):
+                first, last = max(row.first, number * BLOCK), min(row.last, (number + 1) * BLOCK)
+                part = row.back[first - row.first : last - row.first]
+                added = taken(found, part.arrays(), column.back.arrays()).numpy()
+                if number not in blocks:
+                    blocks[number] = np.zeros((min(BLOCK, height - number * BLOCK), width, added.shape[-1]), "float32")
+                inside = slice(first - number * BLOCK, last - number * BLOCK)
+                added *= share
+                blocks[number][inside, column.first : column.last] += added
+    for number in sorted(blocks):
+        yield number * BLOCK, blocks[number]
+
+
+def weighting_maps(model: keras.Model, image: np.ndarray | None = None) -> dict[str, dict[str, Any]]:
+    """Take X, W and X* of every head, as `CaCNet.weighting_maps` gives them, of an image whole and at its own size.
+
+    Compiled, the backbone's features of a large photograph are not all held to the end.
+
+    Args:
+        model: a `CaCNet` with heads.
+        image: RGB in 0..255; by default noise, which shows what maps there are.
+
+    Shapes:
+        - image: (H, W, 3)
+        - every map: (1, h, w, c)
+
+    Returns:
+        The maps by head and part.
+
+    Raises:
+        ValueError: the model has no weights to show, an image of another form or of a size that the model does not
+            take, or Keras runs on another backend than TensorFlow.
+    """
+    if not hasattr(model, "weighting_maps"):
+        raise ValueError(f"model {model.name!r} has no weighting_maps: only a CaCNet has weights to show")
+    if image is None:
+        image = np.random.default_rng(0).integers(0, 256, (*(model.input_size or (64, 64)), 3))
+    image = _checked_image(image)
     require_image_size(model, *image.shape[:2])
-    functions = _compiled.setdefault(model, {})
-    if kind not in functions:
-        require_tensorflow("prediction")
-        functions[kind] = _compile(model, kind)
-    result, finite = functions[kind](image[None])
-    if result.shape[1:3] != image.shape[:2]:
+    signature = [tf.TensorSpec((1, None, None, 3), tf.float32)]
+    return compiled(model, "weighting_maps", lambda model, images: model.weighting_maps(images), signature)(
+        image[None].astype("float32")
+    )
+
+
+def _checked_image(image: Any) -> np.ndarray:
+    image = np.asarray(image)
+    real = np.issubdtype(image.dtype, np.integer) or np.issubdtype(image.dtype, np.floating)
+    if not real or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
+        raise ValueError(f"an image must be RGB (H, W, 3), in 0..255 and not empty; got {image.dtype} {image.shape}")
+    return image
+
+
+def _view(model: keras.Model, protocol: Protocol, logits: bool) -> Any:
+    """What `window_scores` is compiled to: scores as the protocol fuses them, or the logits of the one view."""
+    flip, fusion = protocol.flip, None if logits else protocol.fusion
+
+    def view(model: keras.Model, *tensors: Any) -> Any:
+        return window_scores(lambda images: segmentation_logits(model, images), flip, fusion, *tensors)
+
+    return compiled(model, (flip, fusion), view, [_IMAGE, _TAPS, _TAPS, _SIZE])
+
+
+def _window_scores(
+    model: keras.Model, protocol: Protocol, logits: bool, pixels: Any, row: Window, column: Window
+) -> Any:
+    size = (row.size, column.size)
+    require_image_size(model, *size)
+    view = _view(model, protocol, logits)
+    found, logits_size, finite, fits = view(pixels, row.inside.arrays(), column.inside.arrays(), size)
+    if tuple(logits_size.numpy().tolist()) != size:
         raise ValueError(
-            f"model {model.name!r} gives logits {tuple(result.shape[1:3])} for an image {image.shape[:2]}; logits must "
+            f"model {model.name!r} gives logits {tuple(logits_size.numpy().tolist())} for an image {size}; logits must "
             "have the size of the input: resize them inside the model"
         )
     if not finite:
@@ -90,24 +213,17 @@ def _predict(model: keras.Model, image: np.ndarray, kind: str) -> np.ndarray:
             f"model {model.name!r} gives logits that are not finite (NaN or infinite) for this image; its weights "
             "are broken, or numbers overflow in half precision"
         )
-    return result[0].numpy()
+    if not fits:
+        raise ValueError(
+            f"the logits of model {model.name!r} are too large for the fusion 'exp_sum', whose exp(logits) overflows "
+            "above 88: take 'softmax_mean'"
+        )
+    return found
 
 
-def _compile(model: keras.Model, kind: str) -> Callable[[Any], Any]:
-    # The cache must not keep the model alive: functions hold it by a weak reference.
-    reference = weakref.ref(model)
-
-    def predict(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        logits = segmentation_logits(reference(), tf.cast(images, tf.float32))
-        finite = tf.reduce_all(tf.math.is_finite(logits))
-        if kind == "probabilities":
-            return tf.nn.softmax(tf.cast(logits, tf.float32)), finite
-        if logits.shape[-1] > VOID:
-            raise ValueError(
-                f"model {model_name!r} predicts {logits.shape[-1]} classes; masks of uint8 hold {VOID}, as {VOID} is "
-                "void: take predict_probabilities"
-            )
-        return tf.argmax(logits, axis=-1, output_type=tf.int32), finite
-
-    model_name = model.name
-    return tf.function(predict, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)], autograph=False)
+def _require_masks_hold(model: keras.Model, found: Any) -> None:
+    if found.shape[-1] > VOID:
+        raise ValueError(
+            f"model {model.name!r} predicts {found.shape[-1]} classes; masks of uint8 hold {VOID}, as {VOID} is void: "
+            "take the scores themselves (keras_cacnet.evaluation.scores)"
+        )

@@ -1,7 +1,8 @@
-"""Predicting image files: an id PNG, an overlay and, where wanted, the weighting of every image."""
+"""Predictions as files: what a network sees in image files, and the predictions of an evaluation."""
 
 import glob
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,17 +13,17 @@ from PIL import Image
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.reading import read_image
+from keras_cacnet.datasets.source import Source
 from keras_cacnet.evaluation.inference import require_tensorflow
-from keras_cacnet.evaluation.prediction import predict_ids
-from keras_cacnet.files import write_atomically
-from keras_cacnet.models.interface import image_size, require_class_count
-from keras_cacnet.paper.figures import weighting_function
+from keras_cacnet.evaluation.prediction import ids, weighting_maps
+from keras_cacnet.evaluation.protocol import WHOLE, Protocol
+from keras_cacnet.files import existing, user_path, visible_files, writable_folder, write_atomically
+from keras_cacnet.models.interface import require_class_count
 from keras_cacnet.visualization import (
     WeightedImage,
     channel_maps,
     choose_channels,
     overlay,
-    save_figure,
     save_ids,
     weighting_figure,
 )
@@ -36,6 +37,8 @@ def predict_files(
     images: Iterable[str | Path],
     output: str | Path,
     classes: ClassTable,
+    *,
+    protocol: Protocol = WHOLE,
     weighting: bool = False,
     count: int = 3,
     channels: str | Sequence[int] = "random",
@@ -56,7 +59,9 @@ def predict_files(
         images: files, folders (the images directly in them) and glob patterns.
         output: folder for the pictures; made where it is not there.
         classes: the classes that the model predicts.
-        weighting: also draw X, W and X*.
+        protocol: how images are shown to the network: scales, mirror images, windows and a working size. Results are
+            always of the size of the image.
+        weighting: also draw X, W and X*; those of the image whole and at its own size, whatever the protocol.
         count: how many channels of every head to draw.
         channels: "random", "largest-change" or the channels themselves, see `choose_channels`.
         seed: draws the channels.
@@ -68,8 +73,8 @@ def predict_files(
 
     Raises:
         ValueError: two inputs would write the same file, or one would overwrite an input; the model does not
-            predict these classes, or has no weights to show; `output` is a file; Keras runs on another backend
-            than TensorFlow. Nothing is written then.
+            predict these classes, or has no weights to show; channels are chosen without `weighting`; `output` is a
+            file or cannot be written; Keras runs on another backend than TensorFlow. Nothing is written then.
 
     Example:
         >>> import tempfile
@@ -86,43 +91,83 @@ def predict_files(
         Figure 4 of the CaC-Net paper.
     """
     require_tensorflow("prediction")
-    output = Path(output)
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"{output} is a file; the pictures need a folder")
+    if not weighting and (count, channels, seed) != (3, "random", 0):
+        raise ValueError("count, channels and seed choose what weighting draws: take weighting=True, or leave them out")
+    output = writable_folder(output)
     files, failures = image_files(images)
     _require_free_names(files, output)
     require_class_count(model, len(classes))
     if weighting:
-        weighting_maps = weighting_function(model)
+        # Channels that cannot be had are refused now.
+        maps = weighting_maps(model)
         if channels != "random":
-            # Channels that cannot be had are refused now; noise, as weights are the same all over a black image.
-            height, width = image_size(model)
-            noise = np.random.default_rng(0).integers(0, 256, (height or 64, width or 64, 3))
-            choose_channels(weighting_maps(noise), count, seed, channels)
+            choose_channels(maps, count, seed, channels)
     output.mkdir(parents=True, exist_ok=True)
     chosen: dict[str, tuple[int, ...]] = {}
     bar = keras.utils.Progbar(len(files), unit_name="image") if progress and files else None
     for file in files:
         try:
             image = read_image(file)
-            ids = predict_ids(model, image)
-            write_atomically(_path(output, file, "ids"), partial(save_ids, ids, classes=classes))
-            write_atomically(_path(output, file, "overlay"), Image.fromarray(overlay(image, ids, classes)).save)
+            found = ids(model, image, protocol)
+            write_atomically(_path(output, file, "ids"), partial(save_ids, found, classes=classes))
+            write_atomically(_path(output, file, "overlay"), Image.fromarray(overlay(image, found, classes)).save)
             if weighting:
-                maps = weighting_maps(image)
+                maps = weighting_maps(model, image)
                 if not chosen or channels == "largest-change":
                     chosen = choose_channels(maps, count, seed, channels)
                     if channels != "largest-change":
                         how = f"drawn with seed {seed}" if channels == "random" else "as listed"
                         print(f"weighting: {_in_words(chosen)} ({how})")
-                picture = weighting_figure([WeightedImage(image, ids, channel_maps(maps, chosen))], classes)
-                write_atomically(_path(output, file, "weighting"), partial(save_figure, picture))
-        except (ValueError, OSError, tf.errors.ResourceExhaustedError) as error:
-            reason = " ".join(str(error).split())
+                picture = weighting_figure([WeightedImage(image, found, channel_maps(maps, chosen))], classes)
+                write_atomically(_path(output, file, "weighting"), picture.savefig)
+        except (ValueError, OSError, MemoryError, tf.errors.OpError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
             failures.append(reason if reason.startswith(str(file)) else f"{file}: {reason}")
         if bar is not None:
             bar.add(1)
     return failures
+
+
+def prediction_writer(source: Source, output: str | Path, classes: ClassTable) -> Callable[[int, np.ndarray], None]:
+    """Make what `evaluate` calls to keep its predictions: `output/NAME.png` for every example.
+
+    The files hold the ids of the data set's own masks (see `save_ids`). Those of an earlier evaluation are
+    replaced, images and masks of the data set never.
+
+    Args:
+        source: the examples, in the order in which they are scored.
+        output: the folder; made where it is not there.
+        classes: the classes.
+
+    Returns:
+        A function of an example's number and its class indices, (H, W). It raises a ValueError where it would
+        overwrite the data set.
+
+    Raises:
+        ValueError: `output` is a file, or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_cacnet.datasets import Example
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> classes = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
+        >>> write = prediction_writer([Example("beach", folder / "beach.jpg", None)], folder / "ids", classes)
+        >>> write(0, np.zeros((4, 6), "uint8"))
+        >>> [path.name for path in (folder / "ids").iterdir()]
+        ['beach.png']
+    """
+    output = writable_folder(output)
+
+    def write(index: int, found: np.ndarray) -> None:
+        example = source[index]
+        path = output / f"{example.name}.png"
+        for file in (example.image, example.mask):
+            if isinstance(file, Path) and file.resolve() == path.resolve():
+                raise ValueError(f"the prediction would overwrite {file}: choose another folder than the data set's")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, partial(save_ids, found, classes=classes))
+
+    return write
 
 
 def image_files(images: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
@@ -130,7 +175,7 @@ def image_files(images: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
 
     Args:
         images: files, folders and glob patterns (`**` for folders in folders). Of a folder its images are taken,
-            by suffix, in the order of their names; of a file or a pattern whatever it names.
+            by suffix and without hidden ones, in the order of their names; of a file or a pattern whatever it names.
 
     Returns:
         The files, each once, and one line for every input that stands for none.
@@ -142,14 +187,14 @@ def image_files(images: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
     found: dict[Path, Path] = {}
     failures = []
     for given in images:
-        path = Path(given)
+        path = existing(user_path(given))
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+            files = visible_files(path, SUFFIXES)
             reason = f"no images ({', '.join(SUFFIXES)}) in this folder"
         elif path.exists():
             files, reason = [path], ""
-        elif glob.has_magic(str(given)):
-            files = sorted(file for name in glob.glob(str(given), recursive=True) if (file := Path(name)).is_file())
+        elif glob.has_magic(str(path)):
+            files = sorted(file for name in glob.glob(str(path), recursive=True) if (file := Path(name)).is_file())
             reason = "no file matches this pattern"
         else:
             files, reason = [], "no such file"
@@ -164,8 +209,8 @@ def _require_free_names(files: list[Path], output: Path) -> None:
     inputs = {file.resolve(): file for file in files}
     writers: dict[str, Path] = {}
     for file in files:
-        # Some file systems take names of different case for one.
-        other = writers.setdefault(file.stem.casefold(), file)
+        # Some file systems take names of different case, or of different Unicode normal forms, for one.
+        other = writers.setdefault(unicodedata.normalize("NFC", file.stem).casefold(), file)
         if other is not file:
             raise ValueError(
                 f"{other} and {file} would both write {_path(output, file, 'ids')}: predict them one by one into "

@@ -1,6 +1,7 @@
 """How an image is shown to the network when it is scored: at which scales, mirrored, in which windows."""
 
 import math
+import operator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
@@ -27,14 +28,15 @@ class Protocol:
         scales: factors of the image's sides, or of `base_size`.
         flip: also show the mirror image of every window, and mirror its scores back.
         crop_size: side of the windows, in pixels; None shows every scaled image whole.
-        stride: distance of the windows, as a share of `crop_size`; rounded down to pixels.
+        stride: distance of the windows, as a share of `crop_size`; rounded down to pixels. Of no meaning without
+            windows.
         fusion: "softmax_mean" or "exp_sum", see `FUSIONS`.
-        base_size: long side of the image at scale 1, in pixels, as PyTorch-Encoding has it (520); None takes
-            the image's own.
+        base_size: working size: the long side of the image at scale 1, in pixels, as PyTorch-Encoding has it (520);
+            None takes the image's own.
 
     Raises:
-        ValueError: no scales or one that is not positive, a size below 1, a stride outside (0, 1], or another
-            fusion.
+        ValueError: no scales or one that is not positive, a size that is not a whole number from 1 on, a stride
+            outside (0, 1], a `flip` that is neither true nor false, or another fusion.
 
     Example:
         >>> Protocol((0.5, 1.0), flip=True, crop_size=512).to_text()
@@ -53,13 +55,25 @@ class Protocol:
     base_size: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scales", tuple(map(float, self.scales)))
-        object.__setattr__(self, "stride", float(self.stride))
+        given = self.scales
+        try:
+            object.__setattr__(self, "scales", tuple(float(scale) for scale in given))
+        except (TypeError, ValueError):
+            raise ValueError(f"scales must be positive numbers, at least one; got {given!r}") from None
         if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
             raise ValueError(f"scales must be positive numbers, at least one; got {self.scales}")
-        for name, value in (("crop_size", self.crop_size), ("base_size", self.base_size)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1 pixel, got {value}")
+        for name in ("crop_size", "base_size"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            # Whole numbers of NumPy are taken, and become Python's, which JSON can hold.
+            if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+                raise ValueError(f"{name} must be at least 1 pixel, and a whole number; got {value!r}")
+            object.__setattr__(self, name, operator.index(value))
+        if self.flip not in (True, False):
+            raise ValueError(f"flip must be True or False, got {self.flip!r}")
+        object.__setattr__(self, "flip", bool(self.flip))
+        object.__setattr__(self, "stride", float(self.stride))
         if not 0 < self.stride <= 1:
             raise ValueError(
                 f"stride must lie in (0, 1], as a share of crop_size, got {self.stride}: above 1 the windows would "
@@ -67,6 +81,11 @@ class Protocol:
             )
         if self.fusion not in FUSIONS:
             raise ValueError(f"fusion must be {' or '.join(map(repr, FUSIONS))}, got {self.fusion!r}")
+
+    @property
+    def plain(self) -> bool:
+        """Whether images are shown once, whole and at their own size, so that there is nothing to fuse."""
+        return self.scales == (1.0,) and not self.flip and self.crop_size is None and self.base_size is None
 
     @property
     def step(self) -> int | None:
@@ -104,3 +123,7 @@ class Protocol:
         text = f"scale{'s'[: len(self.scales) > 1]} {scales} of {base}, {mirrored}, {windows}"
         alone = len(self.scales) == 1 and not self.flip and self.crop_size is None
         return text if alone else f"{text}, {self.fusion}"
+
+
+WHOLE = Protocol()
+"""Every image whole, once, at its own size."""

@@ -97,6 +97,23 @@ class Report:
         """
         return self.mean_iou * 59 / 60 if sorted(self.names) == sorted(CONTEXT_NAMES) else None
 
+    @property
+    def warning(self) -> str | None:
+        """What makes these masks look wrong, None where nothing does.
+
+        Masks of 0 and 255 where 255 was meant to be a class, and masks that were divided by 255, have at most the
+        first class; whatever the network does, the scores over them are worthless.
+        """
+        if not self.pixels:
+            return "every pixel of the masks is void: there is nothing to score"
+        if len(self.names) > 1 and not self.confusion[1:].any():
+            void = f" and void ({self.void_pixels:,} pixels)" if self.void_pixels else ""
+            return (
+                f"the masks hold the first class, {self.names[0]!r},{void} and no other class: if that is not so, "
+                "masks are written with other ids than the class table's, such as 255 for a class"
+            )
+        return None
+
     def to_json(self) -> dict[str, Any]:
         """Everything as plain Python values that strict JSON can hold: an undefined score is None."""
         rows = zip(self.names, self.iou, self.class_accuracy, self.confusion.sum(axis=1), strict=True)
@@ -108,6 +125,7 @@ class Report:
             "pixel_accuracy": _finite(self.pixel_accuracy),
             "mean_iou": _finite(self.mean_iou),
             **({} if of_60 is None else {"mean_iou_of_60": _finite(of_60)}),
+            **({} if (warning := self.warning) is None else {"warning": warning}),
             "absent": self.absent,
             "absent_rule": ABSENT_RULES[self.absent],
             "absent_classes": self._absent_classes(),
@@ -132,6 +150,7 @@ class Report:
             head.append(f"      x 59/60   {_score(of_60)}, beside figures over 60 classes")
         head.append(self._basis())
         shown = [f"protocol: {protocol.to_text()}"] if protocol else []
+        shown += [f"warning: {self.warning}"] if self.warning else []
         return "\n".join([*head, *shown, "", *table])
 
     def to_markdown(self, protocol: Protocol | None = None, facts: Mapping[str, Any] | None = None) -> str:
@@ -151,6 +170,7 @@ class Report:
         told = [f"{name.replace('_', ' ')}: `{value}`" for name, value in (facts or {}).items()]
         told += [f"protocol: {protocol.to_text()}"] if protocol else []
         stated = [f"{', '.join(told)}.", ""] if told else []
+        stated += [f"Warning: {self.warning}.", ""] if self.warning else []
         head = [scores, "", *stated, self._basis(), "", "| class | IoU | accuracy | pixels |", "|---|---:|---:|---:|"]
         return "\n".join([*head, *rows])
 

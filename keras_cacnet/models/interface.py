@@ -114,7 +114,9 @@ def require_class_count(model: keras.Model, expected: int) -> None:
 
 
 def _outputs(model: keras.Model) -> list[keras.KerasTensor]:
-    # A Sequential model has no outputs before it is built, a subclassed one has none at all.
+    # A Sequential model has no outputs before it is built, for any size here; a subclassed one has none at all.
+    if isinstance(model, keras.Sequential) and not model.built:
+        model.build((None, None, None, 3))
     if outputs := getattr(model, "outputs", None):
         return list(outputs)
     size = (own or trial for own, trial in zip(image_size(model), TRIAL_SIZE, strict=True))

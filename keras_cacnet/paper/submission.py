@@ -3,7 +3,6 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -13,10 +12,9 @@ from PIL import Image
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.reading import open_image, read_image, read_mask, shown_size
 from keras_cacnet.datasets.source import Example, Source
-from keras_cacnet.evaluation.fusion import fused_ids
 from keras_cacnet.evaluation.inference import require_tensorflow
-from keras_cacnet.evaluation.prediction import predict_ids
-from keras_cacnet.evaluation.protocol import Protocol
+from keras_cacnet.evaluation.prediction import ids
+from keras_cacnet.evaluation.protocol import WHOLE, Protocol
 from keras_cacnet.files import write_atomically
 from keras_cacnet.models.interface import require_class_count
 from keras_cacnet.paper.archives import ENDINGS, read_archive, write_archive
@@ -48,9 +46,9 @@ class ArchiveForm:
         """The name of an example's file in the archive: that of its image, as PNG."""
         return f"{self.folder}{example.name.rsplit('/', 1)[-1]}.png"
 
-    def encode(self, ids: np.ndarray) -> bytes:
+    def encode(self, found: np.ndarray) -> bytes:
         """Class indices (H, W) as the PNG that the server reads."""
-        picture = Image.fromarray(self.classes.to_file(ids))
+        picture = Image.fromarray(self.classes.to_file(found))
         if self.palette is not None:
             picture.putpalette(np.array(self.palette, "uint8").tobytes())
         buffer = io.BytesIO()
@@ -117,7 +115,7 @@ def write_submission(
     source: Source,
     output: str | Path,
     form: ArchiveForm,
-    protocol: Protocol | None = None,
+    protocol: Protocol = WHOLE,
     progress: bool = True,
 ) -> None:
     """Predict a split and write the archive for its test server.
@@ -131,7 +129,7 @@ def write_submission(
         source: the examples; masks are not looked at.
         output: the archive; folders on the way are made.
         form: from `archive_form`.
-        protocol: scales, mirror images and windows; None shows every image whole, once.
+        protocol: scales, mirror images and windows; by default every image is shown whole, once.
         progress: show Keras' progress bar.
 
     Raises:
@@ -182,18 +180,17 @@ def check_submission(path: str | Path, source: Source, form: ArchiveForm, origin
 
 
 def _predictions(
-    model: keras.Model, source: Source, form: ArchiveForm, protocol: Protocol | None, progress: bool
+    model: keras.Model, source: Source, form: ArchiveForm, protocol: Protocol, progress: bool
 ) -> Iterator[tuple[str, bytes]]:
-    predict = partial(predict_ids, model) if protocol is None else partial(fused_ids, model, protocol=protocol)
     bar = keras.utils.Progbar(len(source), unit_name="image") if progress else None
     for index in range(len(source)):
         example = source[index]
         image = read_image(example.image, example.image_origin)
         try:
-            ids = predict(image)
+            found = ids(model, image, protocol)
         except ValueError as error:
             raise ValueError(f"{example.image_origin}: {error}") from error
-        yield form.member(example), form.encode(ids)
+        yield form.member(example), form.encode(found)
         if bar is not None:
             bar.add(1)
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_cacnet.evaluation.inference import segmentation_logits
 from keras_cacnet.layers.replicas import sum_over_replicas
 from keras_cacnet.training.checkpoints import Progress
 from keras_cacnet.training.cluster import lost_workers, several_processes
@@ -208,7 +209,7 @@ class Loop:
     def _score_step(self, iterator: Any, asked: tf.Tensor) -> tf.Tensor:
         def score(batch: Any) -> None:
             images, masks = batch
-            logits = self.model(images, training=False)
+            logits = segmentation_logits(self.model, images)
             for metric in self.validation.metrics if self.validation else ():
                 metric.update_state(masks, logits)
 

@@ -1,120 +1,157 @@
-"""What the paper's figures are put together from: pictures of equal size in columns, with titles and a legend."""
+"""The paper's Figures 3 and 4 as panels in rows and columns: what networks see, and what the weights of a head do."""
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from keras_cacnet.datasets.classes import VOID, ClassTable
-from keras_cacnet.visualization.overlay import legend_entries, legend_picture
+from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.visualization.channels import PARTS, ChannelMaps
+from keras_cacnet.visualization.legend import GRAY, HATCH, add_legend, legend_entries
+from keras_cacnet.visualization.masks import require_ids
 
-PAGE = 2000
-"""Largest width of a figure in pixels: the 17 cm of a page at 300 dots an inch."""
-DPI = 300
+PAGE = 6.69
+"""Largest width of a figure in inches: the 17 cm of a page."""
 
-_WIDEST_CELL, _TALLEST = 480, 1.25
-_MARGIN, _GAP, _ROW_GAP = 16, 12, 20
-_TITLE, _CAPTION, _SMALLEST = 34, 24, 12
-_TEXT, _OUTLINE, _PAPER = (20, 20, 20), (170, 170, 170), (255, 255, 255)
-_STRIPE, _STRIPES = (150, 150, 150), (12, 3)
-_FLAT, _MOST_DIGITS = 200, 6
+_DPI = 300
+_WIDEST, _TALLEST = 1.6, 1.25  # width of a column in inches; height of a panel, of that width
+_TITLE, _CAPTION = 8, 5.5  # points
+_MOST_DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Panel:
-    """A picture in a figure, uint8 (h, w, 3), and the line below it."""
-
-    picture: np.ndarray
-    caption: str = ""
-
-
-def panel_size(height: int, width: int, columns: int) -> tuple[int, int]:
-    """The size at which an image is shown in a figure.
-
-    It fills its column; upright images are narrowed, to be no more than 1.25 times as high as the column is wide.
+class WeightedImage:
+    """An image, its result, and some channels on the way.
 
     Args:
-        height: height of the image.
-        width: width of the image.
-        columns: number of columns of the figure.
-
-    Returns:
-        Height and width in pixels.
-
-    Example:
-        >>> panel_size(375, 500, columns=4)
-        (360, 480)
+        image: RGB, uint8 (H, W, 3).
+        ids: predicted class indices, (H, W).
+        channels: as from `channel_maps`.
+        truth: the class indices of the ground truth, (H, W), or None.
     """
-    cell = _cell(columns)
-    scale = min(cell / width, _TALLEST * cell / height)
-    return max(1, round(height * scale)), max(1, round(width * scale))
+
+    image: np.ndarray
+    ids: np.ndarray
+    channels: Sequence[ChannelMaps]
+    truth: np.ndarray | None = None
 
 
-def photograph(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image at another size, smoothly."""
-    if image.shape[:2] == size:
-        return image
-    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.LANCZOS))
+def comparison_figure(
+    images: Sequence[np.ndarray], columns: Mapping[str, Sequence[np.ndarray]], classes: ClassTable
+) -> Figure:
+    """Draw a row per image: the image, and its class indices in every column in the colours of the classes.
 
-
-def label_map(ids: np.ndarray, classes: ClassTable, size: tuple[int, int]) -> np.ndarray:
-    """Class indices in the colours of their classes; void is striped, as no class is.
+    Void is striped. The legend below has the classes that occur in any column.
 
     Args:
-        ids: class indices, and `VOID`.
+        images: RGB, uint8.
+        columns: class indices of every image by the title of the column, such as "Ground truth", "Baseline", "Ours".
         classes: the classes.
-        size: height and width of the picture; every pixel of it shows one of `ids`.
 
     Shapes:
-        - ids: (H, W)
-        - result: (*size, 3)
+        - every image: (H, W, 3)
+        - every element of a column: (H, W), as its image
+
+    Returns:
+        A figure of matplotlib, at most 17 cm wide; `savefig` writes it, no window is opened.
 
     Raises:
-        ValueError: an index outside the classes.
+        ValueError: no images, no columns, a column of another length, or class indices that do not fit their image
+            or the classes.
 
     Example:
         >>> classes = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
-        >>> label_map(np.array([[0, 1]]), classes, (1, 4))[0, :, 0].tolist()
-        [90, 90, 20, 20]
+        >>> images, ids = [np.zeros((30, 40, 3), "uint8")], [np.zeros((30, 40), "uint8")]
+        >>> figure = comparison_figure(images, {"Ground truth": ids, "Ours": ids}, classes)
+        >>> [axes.get_title() for axes in figure.axes]
+        ['Image', 'Ground truth', 'Ours']
+
+    Reference:
+        Figure 3 of the CaC-Net paper.
     """
-    classes.to_file(ids)
-    colors = np.zeros((256, 3), "uint8")
-    colors[: len(classes)] = classes.palette
-    shown = _nearest(ids, size)
-    period, width = _STRIPES
-    stripes = np.add.outer(np.arange(size[0]), np.arange(size[1])) % period < width
-    void = np.where(stripes[..., None], _STRIPE, _PAPER).astype("uint8")
-    return np.where((shown == VOID)[..., None], void, colors[shown])
+    if not images or not columns:
+        raise ValueError(f"a figure needs images and columns, got {len(images)} images and {len(columns)} columns")
+    for title, labels in columns.items():
+        if len(labels) != len(images):
+            raise ValueError(f"the column {title!r} has {len(labels)} rows for {len(images)} images")
+        for image, ids in zip(images, labels, strict=True):
+            require_ids(ids, image)
+            classes.to_file(ids)
+    shown = [ids for labels in columns.values() for ids in labels]
+    figure, grid = _grid(["Image", *columns], images, [1] * len(images), shown, classes)
+    for row, (image, *labels) in enumerate(zip(images, *columns.values(), strict=True)):
+        _show_photograph(grid[row, 0], image)
+        for axes, ids in zip(grid[row, 1:], labels, strict=True):
+            _show_labels(axes, ids, classes)
+    return figure
 
 
-def gray_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map of one channel in gray, darker where it is larger: white is its lowest value, black its highest.
+def weighting_figure(images: Sequence[WeightedImage], classes: ClassTable) -> Figure:
+    """Draw a row per image: the image, the ground truth, maps of X, X* and W, and the result.
+
+    In the maps darker is larger, as in the paper. Every map has its own range, from white to black, which is told below
+    it. Several channels of an image stand one below the other. Maps have a position for every `output_stride` pixels
+    and are stretched over the image.
 
     Args:
-        values: the map.
-        size: height and width of the picture; every pixel of it shows one of the values.
-
-    Shapes:
-        - values: (h, w)
-        - result: (*size, 3)
+        images: at least one; with a ground truth all of them or none, which leaves the column out.
+        classes: the classes.
 
     Returns:
-        The picture; light gray throughout where all values are the same.
+        A figure of matplotlib, at most 17 cm wide; `savefig` writes it, no window is opened.
+
+    Raises:
+        ValueError: no images, an image without channels, one with and one without ground truth, or class indices that
+            do not fit their image or the classes.
 
     Example:
-        >>> gray_map(np.array([[0.0, 0.2, 1.0]]), (1, 3))[0, :, 0].tolist()
-        [255, 204, 0]
+        >>> from keras_cacnet.visualization.channels import channel_maps, choose_channels
+        >>> rng = np.random.default_rng(0)
+        >>> x, w = rng.normal(size=(1, 4, 5, 8)), rng.uniform(0, 3, (1, 4, 5, 8))
+        >>> maps = {"head_1": {"X": x, "W": w, "X*": x * w}}
+        >>> classes = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
+        >>> image, ids = np.zeros((32, 40, 3), "uint8"), np.zeros((32, 40), "uint8")
+        >>> channels = channel_maps(maps, choose_channels(maps))
+        >>> weighting_figure([WeightedImage(image, ids, channels)], classes).axes[1].get_title()
+        '(b) X'
+
+    Reference:
+        Figure 4 of the CaC-Net paper.
     """
-    values = np.asarray(values, "float64")
-    lowest, highest = values.min(), values.max()
-    if lowest == highest:
-        return np.full((*size, 3), _FLAT, "uint8")
-    gray = np.rint(255 * (highest - values) / (highest - lowest)).astype("uint8")
-    return np.repeat(_nearest(gray, size)[..., None], 3, axis=-1)
+    if not images:
+        raise ValueError("a figure needs at least one image")
+    truths = [shown.truth for shown in images if shown.truth is not None]
+    if truths and len(truths) < len(images):
+        raise ValueError(f"{len(truths)} of {len(images)} images have a ground truth; all must have one, or none")
+    for shown in images:
+        if not shown.channels:
+            raise ValueError("there are no channels to show")
+        for ids in (shown.truth, shown.ids):
+            if ids is not None:
+                require_ids(ids, shown.image)
+                classes.to_file(ids)
+    names = ["Image", *(["Ground truth"] if truths else []), *PARTS, "Result"]
+    titles = [f"({letter}) {name}" for letter, name in zip("abcdef", names, strict=False)]
+    heads = {channel.head for shown in images for channel in shown.channels}
+    lines, labels = [len(shown.channels) for shown in images], [*truths, *(shown.ids for shown in images)]
+    figure, grid = _grid(titles, [shown.image for shown in images], lines, labels, classes, _CAPTION)
+    top = 0
+    for shown in images:
+        _show_photograph(grid[top, 0], shown.image)
+        if shown.truth is not None:
+            _show_labels(grid[top, 1], shown.truth, classes)
+        for line, channel in enumerate(shown.channels, top):
+            for axes, part in zip(grid[line, -1 - len(PARTS) : -1], PARTS, strict=True):
+                head = f"{channel.head.replace('_', ' ')}, " if len(heads) > 1 else ""
+                name = f"{head}channel {channel.channel}\n" if part == PARTS[0] else ""
+                _show_map(axes, channel.maps[part], shown.image.shape[:2], name)
+        _show_labels(grid[top, -1], shown.ids, classes)
+        top += len(shown.channels)
+    return figure
 
 
 def value_range(values: np.ndarray) -> str:
@@ -131,96 +168,60 @@ def value_range(values: np.ndarray) -> str:
     return f"{lowest:.{digits}f} to {highest:.{digits}f}"
 
 
-def figure(
+def _grid(
     titles: Sequence[str],
-    rows: Sequence[Sequence[Sequence[Panel]]],
+    images: Sequence[np.ndarray],
+    lines: Sequence[int],
     labels: Sequence[np.ndarray],
     classes: ClassTable,
-) -> np.ndarray:
-    """Put a figure together.
-
-    Args:
-        titles: one per column.
-        rows: for every row, for every column, the panels that stand there one below the other, from the top.
-        labels: the class indices that are shown; the legend has the classes that occur, the largest first, void last.
-        classes: the classes.
-
-    Shapes:
-        - every label: (H, W)
-        - result: (height, width, 3)
-
-    Returns:
-        The figure, uint8, at most `PAGE` wide.
-    """
-    cell = _cell(len(titles))
-    left = [_MARGIN + column * (cell + _GAP) for column in range(len(titles))]
-    # Room for captions is kept below every panel of a row, so that panels side by side stand level.
-    below = [_CAPTION + _GAP // 2 if any(panel.caption for panels in row for panel in panels) else 0 for row in rows]
-    heights = [max(_height(panels, room) for panels in row) for row, room in zip(rows, below, strict=True)]
-    top = [_MARGIN + _TITLE + _GAP + sum(heights[:index]) + index * _ROW_GAP for index in range(len(rows))]
-    legend = _legend(labels, classes, left[-1] + cell - _MARGIN)
-    width = max(left[-1] + cell + _MARGIN, legend.width + 2 * _MARGIN)
-    end = top[-1] + heights[-1] + _GAP
-    page = Image.new("RGB", (width, end + legend.height + _MARGIN), _PAPER)
-    draw = ImageDraw.Draw(page)
-    for x, title in zip(left, titles, strict=True):
-        _write(draw, title, (x + cell // 2, _MARGIN + _TITLE // 2), _TITLE, cell)
-    for y, room, row in zip(top, below, rows, strict=True):
-        for x, panels in zip(left, row, strict=True):
-            at = y
-            for panel in panels:
-                high, wide = panel.picture.shape[:2]
-                corner = (x + (cell - wide) // 2, at)
-                # Around the picture, not on it: white parts of a map would melt into the paper.
-                draw.rectangle((corner[0] - 1, at - 1, corner[0] + wide, at + high), outline=_OUTLINE)
-                page.paste(Image.fromarray(panel.picture), corner)
-                if panel.caption:
-                    _write(draw, panel.caption, (x + cell // 2, at + high + room // 2), _CAPTION, cell)
-                at += high + room + _GAP
-    page.paste(legend, ((width - legend.width) // 2, end))
-    return np.asarray(page)
-
-
-def save_figure(picture: np.ndarray, path: str | Path) -> None:
-    """Write a figure as PNG that is 17 cm wide in print, or less.
-
-    Args:
-        picture: uint8 (height, width, 3).
-        path: the PNG.
-    """
-    Image.fromarray(picture).save(path, format="PNG", dpi=(DPI, DPI))
-
-
-def _cell(columns: int) -> int:
-    return min(_WIDEST_CELL, (PAGE - 2 * _MARGIN - (columns - 1) * _GAP) // columns)
-
-
-def _height(panels: Sequence[Panel], room: int) -> int:
-    return sum(panel.picture.shape[0] + room + _GAP for panel in panels) - _GAP
-
-
-def _nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    rows, columns = (
-        ((np.arange(shown) + 0.5) * have / shown).astype("int64")
-        for have, shown in zip(values.shape, size, strict=True)
-    )
-    return values[np.ix_(rows, columns)]
-
-
-def _write(draw: ImageDraw.ImageDraw, text: str, middle: tuple[int, int], size: int, room: int) -> None:
-    while size > _SMALLEST and _font(size).getlength(text) > room:
-        size -= 1
-    draw.text(middle, text, fill=_TEXT, font=_font(size), anchor="mm")
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
-
-
-def _legend(labels: Sequence[np.ndarray], classes: ClassTable, room: int) -> Image.Image:
+    caption: float = 0,
+) -> tuple[Figure, np.ndarray]:
+    """A figure with titles and legend, and its empty axes by line and column: so many lines for every image."""
+    wide = min(_WIDEST, PAGE / len(titles))
     entries = legend_entries(np.concatenate([ids.ravel() for ids in labels]), classes, shares=False)
     entries.sort(key=lambda entry: entry[1] is None)
-    picture = legend_picture(entries, room, _CAPTION)
-    # Without the paper to its right, so that it can stand in the middle.
-    used = int(np.flatnonzero((picture != _PAPER).any(axis=(0, 2))).max()) + 1
-    return Image.fromarray(picture[:, : used + _GAP])
+    longest = max(len(text) for text, _ in entries) + 5  # with the swatch; a letter is some 0.6 of its size wide
+    columns = max(1, min(len(entries), int(wide * len(titles) * 72 / (0.6 * _CAPTION * longest))))
+    tall = [wide * min(_TALLEST, image.shape[0] / image.shape[1]) for image in images]
+    heights = [height for height, count in zip(tall, lines, strict=True) for _ in range(count)]
+    # Points below every line, for the titles, and for the legend: what the layout finds room for.
+    points = (4 + 2.5 * caption) * len(heights) + 3 * _TITLE + 1.65 * _CAPTION * math.ceil(len(entries) / columns)
+    figure = Figure((wide * len(titles), sum(heights) + points / 72), dpi=_DPI)
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    grid = figure.subplots(len(heights), len(titles), squeeze=False, height_ratios=heights)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(textwrap.fill(title, 22), fontsize=_TITLE, parse_math=False)
+    add_legend(figure, entries, columns, loc="outside lower center", fontsize=_CAPTION)
+    return figure, grid
+
+
+def _show_photograph(axes: Axes, image: np.ndarray) -> None:
+    _framed(axes)
+    axes.imshow(image)
+
+
+def _show_labels(axes: Axes, ids: np.ndarray, classes: ClassTable) -> None:
+    colors = np.zeros((256, 4), "uint8")
+    colors[: len(classes)] = [(*color, 255) for color in classes.palette]
+    # Void lets through what lies below: stripes.
+    _framed(axes)
+    axes.patch.set(hatch=HATCH, facecolor="white", edgecolor=GRAY)
+    axes.imshow(colors[ids], interpolation="nearest")
+
+
+def _show_map(axes: Axes, values: np.ndarray, size: tuple[int, int], name: str) -> None:
+    lowest, highest = float(np.min(values)), float(np.max(values))
+    if lowest == highest:  # neither large nor small: light gray
+        lowest, highest = lowest - 0.25, highest + 0.75
+    _framed(axes)
+    height, width = size
+    axes.imshow(values, "gray_r", vmin=lowest, vmax=highest, interpolation="nearest", extent=(0, width, height, 0))
+    axes.set_xlabel(f"{name}{value_range(values)}", fontsize=_CAPTION, labelpad=2)
+
+
+def _framed(axes: Axes) -> None:
+    axes.axis("on")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(color=GRAY, linewidth=0.4)

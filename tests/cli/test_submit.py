@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 import keras_cacnet as kc
+from keras_cacnet import evaluation
 from keras_cacnet.cli import main
 from keras_cacnet.datasets.voc2012 import CLASSES as VOC_CLASSES
-from keras_cacnet.evaluation import predict_ids
 
 SPLITS = {"train": ["a1"], "val": ["v1"], "test": ["t2", "t1"]}
 SIZES = {"a1": (40, 44), "v1": (40, 44), "t1": (33, 47), "t2": (50, 36)}
@@ -62,7 +62,7 @@ def test_a_split_without_masks_goes_into_the_archive(place, capsys):
     assert names == [f"results/VOC2012/Segmentation/comp6_test_cls/{name}.png" for name in SPLITS["test"]]
     for name, picture in zip(SPLITS["test"], pictures, strict=True):
         with Image.open(place / "data" / "VOCdevkit" / "VOC2012" / "JPEGImages" / f"{name}.jpg") as image:
-            np.testing.assert_array_equal(picture, predict_ids(model, np.asarray(image)))
+            np.testing.assert_array_equal(picture, evaluation.ids(model, np.asarray(image)))
 
 
 def test_the_competition_and_the_split_are_chosen(place, capsys):

@@ -10,7 +10,7 @@ classes = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1)
 model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
 for attempt in (
     lambda: evaluation.evaluate(model, [], classes),
-    lambda: evaluation.predict_ids(model, np.zeros((2, 2, 3), "uint8")),
+    lambda: evaluation.ids(model, np.zeros((2, 2, 3), "uint8")),
     lambda: evaluation.predict_files(model, [], "nowhere", classes),
     lambda: export.saved_model(model, "nowhere"),
     lambda: export.verify("nowhere", model, []),

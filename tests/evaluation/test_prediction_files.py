@@ -1,4 +1,5 @@
 import os
+import unicodedata
 
 import keras
 import numpy as np
@@ -6,8 +7,9 @@ import pytest
 from PIL import Image
 
 import keras_cacnet as kc
-from keras_cacnet.datasets import read_image, read_mask
-from keras_cacnet.evaluation import predict_files, predict_ids
+from keras_cacnet.datasets import Example, read_image, read_mask
+from keras_cacnet.evaluation import Protocol, ids, predict_files, prediction_files, prediction_writer
+from keras_cacnet.evaluation.prediction_files import image_files
 
 
 @pytest.fixture
@@ -45,9 +47,9 @@ def test_each_image_gets_its_ids_and_an_overlay(model, classes, photos, tmp_path
     assert names(out) == sorted(f"{stem}_{kind}.png" for stem in stems for kind in ("ids", "overlay"))
     for file in photos.iterdir():
         if file.suffix != ".txt":
-            mode, _, ids = opened(out / f"{file.stem}_ids.png")
+            mode, _, found = opened(out / f"{file.stem}_ids.png")
             assert mode == "P"
-            np.testing.assert_array_equal(ids, classes.to_file(predict_ids(model, read_image(file))))
+            np.testing.assert_array_equal(found, classes.to_file(ids(model, read_image(file))))
     # A quarter turn in EXIF: 28x20 as stored is 20x28 as shown.
     assert opened(out / "turned_ids.png")[1] == (20, 28)
     assert opened(out / "plain_ids.png")[1] == (28, 20)
@@ -56,7 +58,7 @@ def test_each_image_gets_its_ids_and_an_overlay(model, classes, photos, tmp_path
 def test_the_ids_can_be_read_as_a_mask_of_the_data_set(model, classes, photos, tmp_path):
     predict_files(model, [photos / "plain.png"], tmp_path / "out", classes, progress=False)
     mask = classes.to_training(read_mask(tmp_path / "out" / "plain_ids.png"), origin="plain")
-    np.testing.assert_array_equal(mask, predict_ids(model, read_image(photos / "plain.png")))
+    np.testing.assert_array_equal(mask, ids(model, read_image(photos / "plain.png")))
 
 
 def test_what_is_no_image_is_reported_and_the_others_go_on(model, classes, photos, tmp_path):
@@ -116,13 +118,85 @@ def test_pictures_of_an_earlier_prediction_are_replaced(build_model, classes, ph
     for seed in (0, 1):
         model = build_model(seed=seed)
         predict_files(model, [photos / "plain.png"], tmp_path / "out", classes, progress=False)
-    expected = classes.to_file(predict_ids(model, read_image(photos / "plain.png")))
+    expected = classes.to_file(ids(model, read_image(photos / "plain.png")))
     np.testing.assert_array_equal(opened(tmp_path / "out" / "plain_ids.png")[2], expected)
 
 
 def test_the_output_must_not_be_a_file(model, classes, photos):
-    with pytest.raises(ValueError, match=r"notes\.txt is a file; the pictures need a folder"):
+    with pytest.raises(ValueError, match=r"notes\.txt is a file, and a folder is needed"):
         predict_files(model, [photos], photos / "notes.txt", classes)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(model, classes, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    for use in (
+        lambda out: predict_files(model, [photos], out, classes, progress=False),
+        lambda out: prediction_writer([], out, classes),
+    ):
+        with pytest.raises(ValueError, match=rf"out cannot be written: name another folder, or make {tmp_path} writ"):
+            use(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert model.get_layer("traced").traces == 0
+
+
+def test_hidden_files_of_file_managers_are_passed_over(model, classes, photos, tmp_path):
+    (photos / "._plain.png").write_bytes(b"\x00\x05\x16\x07Mac OS X")
+    assert predict_files(model, [photos], tmp_path / "out", classes, progress=False) == []
+    assert len(names(tmp_path / "out")) == 10
+
+
+def test_a_tilde_is_the_home_folder(model, classes, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for given in ("~/photos/plain.png", "~/photos/pl*.png"):
+        assert predict_files(model, [given], "~/out", classes, progress=False) == []
+    assert names(tmp_path / "out") == ["plain_ids.png", "plain_overlay.png"]
+    prediction_writer([Example("a", b"", None)], "~/out", classes)(0, np.zeros((2, 2), "uint8"))
+    assert "a.png" in names(tmp_path / "out")
+    assert not (tmp_path / "~").exists()
+
+
+def test_a_name_that_looks_the_same_is_found_and_written_once(model, classes, tmp_path):
+    """An accent is a character of its own (NFD) where macOS has written a name, and none (NFC) where one is typed."""
+    composed, decomposed = (unicodedata.normalize(form, "caf\u00e9.png") for form in ("NFC", "NFD"))
+    folders = tmp_path / "a", tmp_path / "b"
+    for folder, name in zip(folders, (decomposed, composed), strict=True):
+        folder.mkdir()
+        Image.new("RGB", (8, 8)).save(folder / name)
+    assert image_files([folders[0] / composed]) == ([folders[0] / decomposed], [])
+    with pytest.raises(ValueError, match="would both write"):
+        predict_files(model, folders, tmp_path / "out", classes, progress=False)
+
+
+def test_images_are_shown_by_the_protocol(model, classes, photos, tmp_path):
+    protocol = Protocol((0.5, 1.0), flip=True, crop_size=16, base_size=40)
+    file = photos / "plain.png"
+    assert predict_files(model, [file], tmp_path / "out", classes, protocol=protocol, progress=False) == []
+    expected = ids(model, read_image(file), protocol)
+    assert (expected != ids(model, read_image(file))).any()
+    np.testing.assert_array_equal(opened(tmp_path / "out" / "plain_ids.png")[2], classes.to_file(expected))
+
+
+def test_an_image_that_memory_does_not_hold_is_reported_and_the_others_go_on(
+    model, classes, photos, tmp_path, monkeypatch
+):
+    predict = prediction_files.ids
+
+    def fail(model, image, protocol):
+        if image.shape[0] > image.shape[1]:
+            raise MemoryError
+        return predict(model, image, protocol)
+
+    monkeypatch.setattr(prediction_files, "ids", fail)
+    failures = predict_files(model, [photos], tmp_path / "out", classes, progress=False)
+    assert failures == [f"{photos / 'turned.JPG'}: MemoryError"]
+    assert len(names(tmp_path / "out")) == 8
+
+
+@pytest.mark.parametrize("option", [{"count": 1}, {"channels": (3,)}, {"seed": 1}])
+def test_channels_without_weighting_are_refused(model, classes, photos, tmp_path, option):
+    with pytest.raises(ValueError, match="count, channels and seed choose what weighting draws"):
+        predict_files(model, [photos], tmp_path / "out", classes, **option)
 
 
 def test_another_number_of_classes_is_refused(build_model, classes, photos, tmp_path):
@@ -174,6 +248,33 @@ def test_weighting_needs_a_cacnet_with_heads(model, classes, photos, tmp_path):
     with pytest.raises(ValueError, match="num_heads=0"):
         predict_files(fcn, [photos], tmp_path / "out", classes, weighting=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_saved_predictions_hold_the_ids_of_the_data_set(classes, tmp_path):
+    predicted = np.array([[0, 1, 4], [3, 2, 255]], "uint8")
+    write = prediction_writer([Example("a", b"", b""), Example("scenes/val/7", b"", None)], tmp_path / "out", classes)
+    write(0, predicted)
+    write(1, predicted[::-1])
+    for name, expected in (("a", predicted), ("scenes/val/7", predicted[::-1])):
+        with Image.open(tmp_path / "out" / f"{name}.png") as file:
+            assert file.mode == "P"
+            np.testing.assert_array_equal(np.asarray(file), classes.to_file(expected))
+
+
+def test_the_data_set_is_never_overwritten(classes, tmp_path):
+    mask = tmp_path / "labels" / "a.png"
+    mask.parent.mkdir()
+    mask.write_bytes(b"truth")
+    write = prediction_writer([Example("a", tmp_path / "a.jpg", mask)], tmp_path / "labels" / ".." / "labels", classes)
+    with pytest.raises(ValueError, match=r"the prediction would overwrite .*a.png: choose another folder"):
+        write(0, np.zeros((2, 2), "uint8"))
+    assert mask.read_bytes() == b"truth"
+
+
+def test_a_file_is_no_folder(classes, tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ValueError, match="out is a file, and a folder is needed"):
+        prediction_writer([], tmp_path / "out", classes)
 
 
 def test_photographs(model, classes, shared_data, tmp_path):

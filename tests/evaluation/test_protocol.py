@@ -4,8 +4,7 @@ from math import ceil
 import numpy as np
 import pytest
 
-from keras_cacnet.evaluation import Protocol
-from keras_cacnet.evaluation.windows import interpolation, windows
+from keras_cacnet.evaluation import WHOLE, Protocol
 
 
 @pytest.mark.parametrize(
@@ -15,8 +14,14 @@ from keras_cacnet.evaluation.windows import interpolation, windows
         ({"scales": (1, 0)}, r"scales must be positive numbers, at least one; got \(1.0, 0.0\)"),
         ({"scales": (float("nan"),)}, "scales must be positive"),
         ({"scales": (float("inf"),)}, "scales must be positive"),
-        ({"crop_size": 0}, "crop_size must be at least 1 pixel, got 0"),
-        ({"base_size": -5}, "base_size must be at least 1 pixel, got -5"),
+        ({"scales": 0.5}, "scales must be positive numbers, at least one; got 0.5"),
+        ({"scales": ("a",)}, "scales must be positive numbers"),
+        ({"crop_size": 512.5}, "crop_size must be at least 1 pixel, and a whole number; got 512.5"),
+        ({"crop_size": True}, "crop_size must be .*; got True"),
+        ({"base_size": "520"}, "base_size must be .*; got '520'"),
+        ({"flip": "no"}, "flip must be True or False, got 'no'"),
+        ({"crop_size": 0}, "crop_size must be at least 1 pixel, and a whole number; got 0"),
+        ({"base_size": -5}, "base_size must be at least 1 pixel, and a whole number; got -5"),
         ({"stride": 0}, r"stride must lie in \(0, 1\]"),
         ({"stride": 1.5}, r"stride must lie in \(0, 1\].*got 1.5"),
         ({"fusion": "max"}, "fusion must be 'softmax_mean' or 'exp_sum', got 'max'"),
@@ -69,28 +74,12 @@ def test_json_and_text_state_everything():
     assert Protocol().to_text() == "scale 1.0 of the image, not mirrored, whole"
 
 
-@pytest.mark.parametrize(("length", "resized"), [(7, 20), (20, 7), (1, 5), (5, 1), (9, 9), (100, 3)])
-def test_interpolation_is_tensorflows(length, resized):
-    import tensorflow as tf
-
-    x = np.random.default_rng(0).normal(size=length).astype("float32")
-    taps = interpolation(length, resized)
-    found = x[taps.low] * taps.low_weight + x[taps.high] * taps.high_weight
-    expected = tf.image.resize(x[None, :, None, None], (resized, 1))[0, :, 0, 0]
-    # TensorFlow computes the weights in float32, of centres up to 100.
-    np.testing.assert_allclose(found, expected, atol=2e-5)
+def test_numbers_of_numpy_become_those_of_json():
+    protocol = Protocol(np.array([0.5, 1.0]), flip=np.True_, crop_size=np.int64(8), base_size=np.int32(9))
+    assert json.loads(json.dumps(protocol.to_json())) == Protocol((0.5, 1.0), True, 8, base_size=9).to_json()
 
 
-@pytest.mark.parametrize(("length", "scaled"), [(50, 50), (50, 25), (50, 87), (50, 500), (13, 3), (1, 2)])
-@pytest.mark.parametrize(("crop_size", "step"), [(None, None), (16, 10), (16, 16), (7, 1), (60, 40)])
-def test_windows_share_every_pixel_out_completely(length, scaled, crop_size, step):
-    total, reached = np.zeros(length), 0
-    for window in windows(length, scaled, crop_size, step):
-        assert len(window.inside.low) <= window.size
-        assert 0 <= window.first < window.last <= length
-        assert max(window.back.low.max(), window.back.high.max()) < len(window.inside.low)
-        total[window.first : window.last] += window.back.low_weight + window.back.high_weight
-        reached = max(reached, window.last)
-    # A window of ones everywhere must come back as ones; up to 16 float32 weights are added.
-    np.testing.assert_allclose(total, 1, rtol=1e-6)
-    assert reached == length
+def test_plain_is_one_view_of_the_image_as_it_is():
+    assert WHOLE.plain
+    for other in ({"scales": (0.5,)}, {"scales": (1, 1)}, {"flip": True}, {"crop_size": 64}, {"base_size": 64}):
+        assert not Protocol(**other).plain

@@ -149,3 +149,27 @@ def test_contexts_59_classes_have_their_figure_beside_60_classes():
         assert "mean_iou_of_60" not in other.to_json()
     nothing = Report(np.zeros((59, 59), "int64"), CONTEXT_NAMES)
     assert nothing.to_json()["mean_iou_of_60"] is None
+
+
+@pytest.mark.parametrize(
+    ("confusion", "void", "told"),
+    [
+        ([[0, 0], [0, 0]], 9, "every pixel of the masks is void"),
+        ([[3, 1], [0, 0]], 5, "the masks hold the first class, 'sky', and void (5 pixels) and no other class"),
+        ([[4, 0], [0, 0]], 0, "the masks hold the first class, 'sky', and no other class"),
+    ],
+)
+def test_masks_that_hold_next_to_nothing_are_told(confusion, void, told):
+    """Masks of 0 and 255 where 255 was meant as a class, and masks divided by 255, look so."""
+    report = Report(np.array(confusion), ("sky", "sea"), images=1, void_pixels=void)
+    assert report.to_json()["warning"].startswith(told)
+    assert f"warning: {told}" in report.to_text()
+    assert f"Warning: {told}" in report.to_markdown()
+
+
+def test_masks_with_another_class_are_no_reason_to_warn():
+    for confusion, names in (([[0, 0], [1, 0]], ("sky", "sea")), ([[4]], ("sky",))):
+        report = Report(np.array(confusion), names, images=1, void_pixels=5)
+        assert report.warning is None
+        assert "warning" not in report.to_json()
+        assert "arning" not in report.to_text() + report.to_markdown()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_cacnet.evaluation import Protocol, fused_ids, scores
+from keras_cacnet import evaluation
+from keras_cacnet.evaluation import Protocol, scores
 from keras_cacnet.export import saved_model
 
 
@@ -17,7 +18,7 @@ def compare(model, serve, images, protocol):
         best = np.sort(expected, axis=-1)
         clear = best[..., -1] - best[..., -2] > 2e-5
         assert clear.mean() > 0.95
-        np.testing.assert_array_equal(np.asarray(ids)[clear], fused_ids(model, image, protocol)[clear])
+        np.testing.assert_array_equal(np.asarray(ids)[clear], evaluation.ids(model, image, protocol)[clear])
         # Else equality would prove nothing.
         assert np.ptp(expected, axis=(0, 1)).max() > 0.03
 

@@ -7,7 +7,6 @@ from PIL import Image
 
 import keras_cacnet as kc
 from keras_cacnet.datasets import Example, read_image
-from keras_cacnet.evaluation import predict_ids
 from keras_cacnet.paper import figures
 from keras_cacnet.paper.figures import context_figure, predictions_figure
 from keras_cacnet.visualization import channel_changes
@@ -57,8 +56,8 @@ def test_figure_3_has_the_truth_and_every_network(cacnet, model, classes, pairs,
     for index, example in enumerate(pairs):
         image = read_image(example.image)
         np.testing.assert_array_equal(images[index], image)
-        np.testing.assert_array_equal(columns["Baseline"][index], predict_ids(model, image))
-        np.testing.assert_array_equal(columns["Ours"][index], predict_ids(cacnet, image))
+        np.testing.assert_array_equal(columns["Baseline"][index], kc.evaluation.ids(model, image))
+        np.testing.assert_array_equal(columns["Ours"][index], kc.evaluation.ids(cacnet, image))
         with Image.open(example.mask) as mask:
             expected = [255 if i == 0 else classes.ids.index(i) for i in np.asarray(mask).ravel()]
         assert columns["Ground truth"][index].ravel().tolist() == expected
@@ -73,7 +72,7 @@ def test_figure_4_has_the_maps_of_the_network(cacnet, classes, pairs, drawn):
     for shown, example in zip(drawn[0][0], pairs, strict=True):
         image = read_image(example.image)
         expected = cacnet.weighting_maps(image[None])["head_2"]
-        np.testing.assert_array_equal(shown.ids, predict_ids(cacnet, image))
+        np.testing.assert_array_equal(shown.ids, kc.evaluation.ids(cacnet, image))
         assert [one.channel for one in shown.channels] == list(chosen[0]["head_2"])
         for one in shown.channels:
             for part in ("X", "X*", "W"):

@@ -11,11 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_cacnet.datasets import Example, read_image
-from keras_cacnet.evaluation import (
-    Protocol,
-    fused_ids,
-    predict_ids,
-)
+from keras_cacnet.evaluation import Protocol, ids
 from keras_cacnet.layers.resize import ResizeLike
 from keras_cacnet.paper import archive_form, check_submission, submission, write_submission
 from keras_cacnet.paper.archives import write_archive
@@ -74,7 +70,7 @@ def test_voc_takes_palette_pngs_in_its_folders(networks, tmp_path):
         assert (picture.format, picture.mode) == ("PNG", "P")
         assert picture.size == (size[::-1] if "11" not in example.name else size)
         assert picture.getpalette() == [value for index in range(256) for value in voc_color(index)]
-        np.testing.assert_array_equal(np.asarray(picture), predict_ids(networks["voc2012"], read_image(example.image)))
+        np.testing.assert_array_equal(np.asarray(picture), ids(networks["voc2012"], read_image(example.image)))
     assert len(np.unique(np.concatenate([np.asarray(picture).ravel() for picture in pictures.values()]))) > 5
     assert [file.name for file in path.parent.iterdir()] == ["results.tgz"]
 
@@ -87,9 +83,7 @@ def test_ade_takes_gray_pngs_of_ids_from_1_on(networks, tmp_path):
     assert list(pictures) == [f"{name}.png" for name in names]
     for picture, example in zip(pictures.values(), source, strict=True):
         assert (picture.format, picture.mode) == ("PNG", "L")
-        np.testing.assert_array_equal(
-            np.asarray(picture), predict_ids(networks["ade20k"], read_image(example.image)) + 1
-        )
+        np.testing.assert_array_equal(np.asarray(picture), ids(networks["ade20k"], read_image(example.image)) + 1)
         assert np.asarray(picture).min() >= 1
 
 
@@ -124,7 +118,7 @@ def test_the_protocol_is_followed(networks, tmp_path):
     pictures = unpacked(tmp_path / "a.tgz")
     assert next(iter(pictures)) == f"results/VOC2012/Segmentation/comp5_val_cls/{IDS[0]}.png"
     for picture, example in zip(pictures.values(), examples(), strict=True):
-        expected = fused_ids(networks["voc2012"], read_image(example.image), protocol)
+        expected = ids(networks["voc2012"], read_image(example.image), protocol)
         np.testing.assert_array_equal(np.asarray(picture), expected)
 
 

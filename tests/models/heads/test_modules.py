@@ -13,7 +13,6 @@ import tensorflow as tf
 import keras_cacnet as kc
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation import evaluate, predict_files
-from keras_cacnet.evaluation.prediction import predict_ids
 from keras_cacnet.models.heads import HEAD_LAYERS
 from keras_cacnet.models.heads.modules import REWEIGHTINGS, reweighting_layer
 from keras_cacnet.paper.costs import costs
@@ -179,10 +178,10 @@ def test_under_jax_they_load_and_train(tmp_path, randomise_statistics):
 def test_fc_refuses_other_sizes_and_names_both(networks, tmp_path):
     network = networks["fc"]
     told = "32x40 pixels alone.*got 40x32"
-    assert predict_ids(network, images(32, 40)).shape == (32, 40)
-    assert predict_ids(network, images(25, 33)).shape == (25, 33)  # padded to 32x40
+    assert kc.evaluation.ids(network, images(32, 40)).shape == (32, 40)
+    assert kc.evaluation.ids(network, images(25, 33)).shape == (25, 33)  # padded to 32x40
     with pytest.raises(ValueError, match=told):
-        predict_ids(network, images(40, 32))
+        kc.evaluation.ids(network, images(40, 32))
     with pytest.raises(ValueError, match=told):
         costs(network, 40, 32)
     mask = np.zeros((1, 40, 32), "uint8")

@@ -1,19 +1,14 @@
 """A photograph under its classes, with a legend beside it and never on it."""
 
-from pathlib import Path
-
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from keras_cacnet.datasets.classes import VOID, ClassTable
+from keras_cacnet.visualization.legend import legend_entries, legend_strip
 from keras_cacnet.visualization.masks import require_ids
 
 SMALLEST, LARGEST = 480, 1920
 """The long side of an overlay, in pixels: smaller photographs are enlarged, larger ones reduced."""
-
-_LONGEST_NAME = 40
-_BACKGROUND, _TEXT, _OUTLINE = (255, 255, 255), (20, 20, 20), (120, 120, 120)
 
 
 def overlay(
@@ -65,83 +60,9 @@ def overlay(
     shown = np.where(edges[..., None], colors[shown_ids], shown)
     if not legend:
         return shown
-    entries = legend_entries(ids, classes)
-    return _stack(shown, legend_picture(entries, width=shown.shape[1], size=text_size(shown)))
-
-
-def legend_entries(
-    ids: np.ndarray, classes: ClassTable, shares: bool = True
-) -> list[tuple[str, tuple[int, int, int] | None]]:
-    """The lines of a legend: the classes that occur with their share of the pixels, the largest first.
-
-    Args:
-        ids: class indices, and `VOID`.
-        classes: the classes.
-        shares: whether the shares stand there.
-
-    Shapes:
-        - ids: any
-
-    Returns:
-        Pairs of text and colour; the colour of void is None.
-
-    Example:
-        >>> classes = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
-        >>> legend_entries(np.array([[1, 1, 1, 255]]), classes)
-        [('sea 75.0 %', (20, 60, 140)), ('void 25.0 %', None)]
-    """
-    counts = np.bincount(ids.ravel(), minlength=256)
-    entries: list[tuple[str, tuple[int, int, int] | None]] = []
-    for index in np.argsort(-counts, kind="stable"):
-        if not counts[index]:
-            break
-        share = 100 * counts[index] / ids.size
-        name = "void" if index == VOID else classes.names[index]
-        if len(name) > _LONGEST_NAME:
-            name = name[: _LONGEST_NAME - 1] + "…"
-        text = name if not shares else f"{name} {share:.1f} %" if share >= 0.1 else f"{name} <0.1 %"
-        entries.append((text, None if index == VOID else classes.palette[index]))
-    return entries
-
-
-def text_size(picture: np.ndarray) -> int:
-    """A size of text, in pixels, that can be read beside a picture shown whole on a screen."""
-    return max(14, round(max(picture.shape[:2]) / 52))
-
-
-def legend_picture(entries: list[tuple[str, tuple[int, int, int] | None]], width: int, size: int) -> np.ndarray:
-    """Draw a legend: swatches with text, in as many columns as the width allows.
-
-    Args:
-        entries: pairs of text and colour, as from `legend_entries`.
-        width: wanted width in pixels; the result is wider where one entry does not fit.
-        size: size of the text in pixels.
-
-    Shapes:
-        - result: (height, at least width, 3)
-
-    Returns:
-        The picture, uint8.
-
-    Example:
-        >>> legend_picture([("sky 100.0 %", (90, 160, 220))], width=200, size=14).shape[1]
-        200
-    """
-    font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
-    gap = size // 2
-    widest = max(int(np.ceil(font.getlength(text))) for text, _ in entries)
-    cell, line = widest + size + 3 * gap, size + gap
-    columns = max(1, min(len(entries), (width - gap) // cell))
-    rows = -(-len(entries) // columns)
-    picture = Image.new("RGB", (max(width, columns * cell + gap), rows * line + gap), _BACKGROUND)
-    draw = ImageDraw.Draw(picture)
-    for index, (text, color) in enumerate(entries):
-        x, y = gap + (index // rows) * cell, gap + (index % rows) * line
-        draw.rectangle((x, y, x + size, y + size), fill=color, outline=_OUTLINE)
-        if color is None:
-            draw.line((x, y + size, x + size, y), fill=_OUTLINE)
-        draw.text((x + size + gap, y + size / 2), text, fill=_TEXT, font=font, anchor="lm")
-    return np.asarray(picture)
+    # Text that can be read where the picture is shown whole on a screen.
+    size = max(14, round(max(shown.shape[:2]) / 52))
+    return _stack(shown, legend_strip(legend_entries(ids, classes), width=shown.shape[1], size=size))
 
 
 def _at_display_size(picture: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -171,7 +92,7 @@ def _edges(ids: np.ndarray, width: int) -> np.ndarray:
 
 
 def _stack(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    canvas = np.full((len(above) + len(below), max(above.shape[1], below.shape[1]), 3), _BACKGROUND, "uint8")
+    canvas = np.full((len(above) + len(below), max(above.shape[1], below.shape[1]), 3), 255, "uint8")
     canvas[: len(above), : above.shape[1]] = above
     canvas[len(above) :, : below.shape[1]] = below
     return canvas

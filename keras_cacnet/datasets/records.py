@@ -51,9 +51,10 @@ class Records:
             builder.download_and_prepare(download_config=settings)
         except OSError as error:
             if not (builder.data_path / "dataset_info.json").exists():
+                # The data_dir of a published set is where its files lie.
+                mend = "data_dir (--data-dir)" if manual_dir is None else "the variable KERAS_CACNET_DATA"
                 raise ValueError(
-                    f"{builder.data_dir}: records cannot be written ({error}); choose another folder with "
-                    "data_dir (--data-dir)."
+                    f"{builder.data_dir}: records cannot be written ({error}); choose another folder with {mend}."
                 ) from error
             # Another process made the same records meanwhile and was first to name them.
             builder.info.read_from_directory(builder.data_path)

@@ -277,6 +277,14 @@ def test_home_is_found(voc, monkeypatch, tmp_path):
     assert (tmp_path / "records" / "native").is_dir()
 
 
+def test_a_cache_that_cannot_be_written_names_what_moves_it(voc, cache):
+    cache.write_text("a file")
+    with pytest.raises(
+        ValueError, match="records cannot be written .*another folder with the variable KERAS_CACNET_DATA"
+    ):
+        open_dataset("voc2012", voc)
+
+
 def test_no_folder(tmp_path):
     with pytest.raises(ValueError, match="voc2012: data_dir \\(--data-dir\\) is missing: the folder with VOCdevkit"):
         open_dataset("voc2012")

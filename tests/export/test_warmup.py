@@ -97,6 +97,6 @@ def test_the_size_is_the_callers(model, tmp_path):
 
 def test_none_writes_none(model, tmp_path):
     assert not (saved_model(model, tmp_path / "1", warmup_size=None) / "assets.extra").exists()
-    for size in [(0, 5), (5,), (3, 3, 3)]:
-        with pytest.raises(ValueError, match="warmup_size must be a height and a width from 1 on, or None"):
+    for size in [(0, 5), (5,), (3, 3, 3), 256, (True, 5), (2.5, 4), "64x64"]:
+        with pytest.raises(ValueError, match=r"warmup_size \(None writes no requests\) must be a height and a width"):
             saved_model(model, tmp_path / "2", warmup_size=size)

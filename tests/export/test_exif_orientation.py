@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from keras_cacnet.datasets.reading import read_image
-from keras_cacnet.export.orientation import orientation, upright, upright_size
+from keras_cacnet.export.exif_orientation import orientation, upright, upright_size
 
 READ = tf.function(orientation, input_signature=[tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.bool)])
 TURN = tf.function(upright, input_signature=[tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((), tf.int32)])

@@ -9,10 +9,9 @@ import tensorflow as tf
 
 import keras_cacnet as kc
 from keras_cacnet.datasets import ClassTable
-from keras_cacnet.export import tflite, verify
-from keras_cacnet.export.float32 import in_float32
-from keras_cacnet.export.tflite import PRECISIONS
-from keras_cacnet.export.tflite_operators import operators
+from keras_cacnet.export import TFLITE_PRECISIONS, tflite, verify
+from keras_cacnet.export.exportable_models import in_float32
+from keras_cacnet.export.tflite_quantization import operators
 from keras_cacnet.models.heads import APCHead, DMHead, PSPHead
 from keras_cacnet.models.reweighting import ONE_SIZE, REWEIGHTINGS
 
@@ -73,7 +72,7 @@ def test_a_size_makes_every_shape_fixed(model, photographs, tmp_path):
         verify(path, model, photographs((1, 28, 20)))
 
 
-@pytest.mark.parametrize("precision", [name for name in PRECISIONS if name != "float32"])
+@pytest.mark.parametrize("precision", [name for name in TFLITE_PRECISIONS if name != "float32"])
 def test_other_precisions_are_smaller_and_close(small, settled, photographs, tmp_path, precision):
     settled(small)
     calibration = noisy(*[(24, 32)] * 8) if precision == "int8" else None

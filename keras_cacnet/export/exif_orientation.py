@@ -4,20 +4,30 @@ from typing import Any
 
 import tensorflow as tf
 
+_EXIF = b"Exif\0\0"
 _ORIENTATION = 0x0112
-_SHORT, _LONG = 3, 4
 # TIFF: byte order, 42, where the directory is; there a count (2 bytes) and that many entries of 12 bytes: tag, type
-# (2 bytes each), count and value (4 bytes each).
+# (2 bytes each), count and value (4 bytes each), or where the value is, if that has more than 4 bytes.
 _ENTRY = 12
-# Cameras write EXIF first or second. A file made of thousands of empty segments must not keep a server busy.
-_MOST_SEGMENTS = 64
+# Bytes of one value, by type; 0 where TIFF has no such type.
+_UNITS = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8)
+# SHORT, LONG, SBYTE, SSHORT, SLONG, IFD and LONG8. Pillow gives BYTE as bytes, not as a number.
+_WHOLE_NUMBERS = (3, 4, 6, 8, 9, 13, 16)
+# Cameras write EXIF first or second, behind the pixels of a PNG some programs. A file made of millions of empty
+# segments must not keep a server busy.
+_MOST_SEGMENTS = 256
+_MOST_CHUNKS = 4096
+# How many bytes that belong to nothing may be between two segments of a JPEG.
+_MOST_JUNK = 1024
 
 
 def orientation(file: Any, is_png: Any) -> Any:
     """Read how an image has to be turned to stand upright.
 
-    It is found where Pillow finds it, in the Exif segment of a JPEG and in the eXIf chunk of a PNG before its pixels.
-    Not read are XMP, and text chunks of PNG.
+    It is the orientation of the first directory of the EXIF header, as a whole number: of the Exif segments of a JPEG
+    before its pixels, taken together where there are several, or of the last eXIf chunk of a PNG, before or behind its
+    pixels. What Pillow skips or gives up on in a damaged header is skipped or given up on here. Orientations in XMP and
+    in text chunks of PNG are not read.
 
     Args:
         file: JPEG or PNG, as a string; damaged or not.
@@ -40,7 +50,7 @@ def orientation(file: Any, is_png: Any) -> Any:
         >>> int(orientation(tf.constant(stream.getvalue()), tf.constant(False)))
         6
     """
-    return _tag(tf.cond(is_png, lambda: _png_chunk(file), lambda: _jpeg_segment(file)))
+    return _tag(tf.cond(is_png, lambda: _png_exif(file), lambda: _jpeg_exif(file)))
 
 
 def upright_size(size: Any, turned: Any) -> Any:
@@ -88,65 +98,93 @@ def upright(image: Any, turned: Any) -> Any:
     return tf.cond(one_of(3, 4, 7, 8), lambda: tf.reverse(image, [0]), lambda: image)
 
 
-def _jpeg_segment(file: Any) -> Any:
+def _jpeg_exif(file: Any) -> Any:
     """The TIFF structure in a JPEG: two bytes of start, then segments of FF, kind, length (with its own two bytes)."""
+    end = _length(file)
 
-    def is_segment(at: Any) -> Any:
+    def is_segment(at: Any, found: Any) -> Any:
         # DA begins the pixels.
-        return (_number(file, at, 1) == 0xFF) & (_number(file, at + 1, 1) != 0xDA)
+        return (at + 2 < end) & (_number(file, at + 1, 1) != 0xDA)
 
-    def step(at: Any) -> tuple[Any, Any]:
-        length = _number(file, at + 2, 2)
-        is_exif = (_number(file, at + 1, 1) == 0xE1) & (_bytes(file, at + 4, 6) == b"Exif\0\0")
-        return at + 2 + length, tf.cond(is_exif, lambda: _bytes(file, at + 10, length - 8), lambda: tf.constant(""))
+    def step(at: Any, found: Any) -> tuple[Any, Any]:
+        kind, length = _number(file, at + 1, 1), tf.maximum(_number(file, at + 2, 2), 2)
+        is_exif = (kind == 0xE1) & (_bytes(file, at + 4, 6) == _EXIF)
+        content = tf.cond(is_exif, lambda: _bytes(file, at + 10, length - 8), lambda: tf.constant(b""))
+        # 01 and D0 to D9 have neither length nor content.
+        bare = (kind == 0x01) | ((kind >= 0xD0) & (kind <= 0xD9))
+        return marker(at + 2 + tf.where(bare, tf.zeros_like(length), length)), tf.strings.join([found, content])
 
-    return _search(file, 2, is_segment, step)
+    def marker(at: Any) -> Any:
+        """Where the next FF is that another byte than FF or 0 follows; the end where there is none nearby."""
+        near = tf.io.decode_raw(_bytes(file, at, _MOST_JUNK + 2), tf.uint8)
+        here = tf.where((near[:-1] == 0xFF) & (near[1:] != 0xFF) & (near[1:] != 0))
+        return tf.concat([at + here[:, 0], [end]], axis=0)[0]
+
+    return _walked(is_segment, step, marker(tf.constant(2, tf.int64)), _MOST_SEGMENTS)
 
 
-def _png_chunk(file: Any) -> Any:
+def _png_exif(file: Any) -> Any:
     """The TIFF structure in a PNG: eight bytes of start, then chunks of length, kind, content, four of checksum."""
+    end = _length(file)
 
-    def is_chunk(at: Any) -> Any:
-        return _bytes(file, at + 4, 4) != b"IDAT"
+    def is_chunk(at: Any, found: Any) -> Any:
+        return (at + 8 <= end) & (_bytes(file, at + 4, 4) != b"IEND")
 
-    def step(at: Any) -> tuple[Any, Any]:
+    def step(at: Any, found: Any) -> tuple[Any, Any]:
         length = _number(file, at, 4)
         is_exif = _bytes(file, at + 4, 4) == b"eXIf"
-        return at + 12 + length, tf.cond(is_exif, lambda: _bytes(file, at + 8, length), lambda: tf.constant(""))
+        return at + 12 + length, tf.cond(is_exif, lambda: _bytes(file, at + 8, length), lambda: found)
 
-    return _search(file, 8, is_chunk, step)
+    return _walked(is_chunk, step, tf.constant(8, tf.int64), _MOST_CHUNKS)
 
 
-def _search(file: Any, start: int, goes_on: Any, step: Any) -> Any:
-    end = tf.cast(tf.strings.length(file), tf.int64)
-    _, found = tf.while_loop(
-        lambda at, found: (at < end) & (found == "") & goes_on(at),
-        lambda at, _: step(at),
-        (tf.constant(start, tf.int64), tf.constant("")),
-        maximum_iterations=_MOST_SEGMENTS,
-        parallel_iterations=1,
-    )
+def _walked(goes_on: Any, step: Any, start: Any, most: int) -> Any:
+    _, found = tf.while_loop(goes_on, step, (start, tf.constant(b"")), maximum_iterations=most, parallel_iterations=1)
     return found
 
 
 def _tag(tiff: Any) -> Any:
-    """The orientation that the first directory says; the first one, as Pillow takes it, where it says several."""
-    little = _bytes(tiff, 0, 4) == b"II*\0"
-    known = little | (_bytes(tiff, 0, 4) == b"MM\0*")
+    """The orientation that the first directory says, the first where it says several."""
+    tiff = _bytes(tiff, tf.where(_bytes(tiff, 0, len(_EXIF)) == _EXIF, len(_EXIF), 0), tf.int32.max)
+    head, end = _bytes(tiff, 0, 4), _length(tiff)
+    little = _bytes(head, 0, 2) == b"II"
+    # Pillow takes 42 in either order, and of big-endian files 43 too.
+    known = tf.reduce_any(tf.equal(head, [b"II*\0", b"II\0*", b"MM\0*", b"MM*\0", b"MM\0+"]))
     directory = _number(tiff, 4, 4, little)
     there = _bytes(tiff, directory + 2, _ENTRY * _number(tiff, directory, 2, little))
-    whole = tf.strings.length(there) // _ENTRY * _ENTRY
-    entries = tf.reshape(tf.io.decode_raw(tf.strings.substr(there, 0, whole), tf.uint8), (-1, _ENTRY))
-    kind, short = _value(entries[:, 2:4], little), _value(entries[:, 8:10], little)
-    value = tf.where(kind == _SHORT, short, _value(entries[:, 8:12], little))
-    says = known & (_value(entries[:, :2], little) == _ORIENTATION) & ((kind == _SHORT) | (kind == _LONG))
-    first = tf.concat([value[says], [1]], axis=0)[0]
-    return tf.cast(tf.where((first >= 1) & (first <= 8), first, 1), tf.int32)
+    whole = _length(there) // _ENTRY * _ENTRY
+    entries = tf.reshape(tf.io.decode_raw(_bytes(there, 0, whole), tf.uint8), (-1, _ENTRY))
+    tags, kinds = _value(entries[:, :2], little), _value(entries[:, 2:4], little)
+    counts, places = _value(entries[:, 4:8], little), _value(entries[:, 8:12], little)
+    units = tf.gather(tf.constant(_UNITS, tf.int64), tf.where(kinds < len(_UNITS), kinds, tf.zeros_like(kinds)))
+    sizes = counts * units
+    outside = sizes > 4
+    # As Pillow reads: values that together have more bytes than all of the header are skipped, and one that goes beyond
+    # its end ends the directory.
+    fits = ~outside | (tf.cumsum(tf.where(outside, sizes, tf.zeros_like(sizes))) <= end)
+    broken = outside & fits & (places + sizes > end)
+    read = fits & (sizes > 0) & (tf.cumsum(tf.cast(broken, tf.int32)) == 0)
+    says = tf.where(known & read & (tags == _ORIENTATION))[:, 0]
+
+    def value() -> Any:
+        entry = says[0]
+        unit, place = units[entry], directory + 2 + _ENTRY * entry + 8
+        digits = _bytes(tiff, tf.where(outside[entry], places[entry], place), unit)
+        leading = _bytes(b"\0" * 8, unit, 8)
+        number = _number(tf.where(little, digits, tf.strings.join([leading, digits])), 0, 8, little)
+        sensible = tf.reduce_any(kinds[entry] == _WHOLE_NUMBERS) & (number >= 1) & (number <= 8)
+        return tf.where(sensible, tf.cast(number, tf.int32), 1)
+
+    return tf.cond(tf.size(says) > 0, value, lambda: tf.constant(1))
+
+
+def _length(text: Any) -> Any:
+    return tf.cast(tf.strings.length(text), tf.int64)
 
 
 def _bytes(text: Any, at: Any, length: Any) -> Any:
     """Bytes of a string; fewer where it ends, none beyond it."""
-    at = tf.minimum(tf.cast(at, tf.int64), tf.cast(tf.strings.length(text), tf.int64))
+    at = tf.minimum(tf.cast(at, tf.int64), _length(text))
     return tf.strings.substr(text, at, tf.maximum(tf.cast(length, tf.int64), 0))
 
 

@@ -1,6 +1,7 @@
 """Where an export is put: what is refused before it is made, and how it gets there whole or not at all."""
 
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -14,6 +15,9 @@ from keras_cacnet.files import write_atomically
 
 EXTRA = "assets.extra"
 """The one folder of a SavedModel that servers leave to its owner."""
+
+TEMPORARY = "make room there, or set TMPDIR to another folder"
+"""What can be done where temporary files do not fit."""
 
 
 def require_folder_place(path: Path, overwrite: bool) -> None:
@@ -126,11 +130,12 @@ def write_whole_file(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def one_line_errors(path: Path) -> Iterator[None]:
+def one_line_errors(path: Path, mend: str = "make room there, or name another place") -> Iterator[None]:
     """Turn what the system or TensorFlow says of a failed write into one line that names the path and the mend.
 
     Args:
         path: what is being written.
+        mend: what can be done.
 
     Raises:
         OSError: of the kind that was raised; of TensorFlow's errors always this one.
@@ -146,14 +151,11 @@ def one_line_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        # The message begins with the file and goes on with where in TensorFlow it was written.
-        raise OSError(_cannot(path, error.message.strip().split("\n")[0])) from error
+        # TensorFlow's nodes and temporary files are before the reason and behind it.
+        said = re.sub(r"\s*\[(Op:|\[).*", "", error.message, flags=re.DOTALL).strip()
+        raise OSError(f"{path} cannot be written: {said.rpartition('; ')[2]}; {mend}") from error
     except OSError as error:
-        raise type(error)(_cannot(path, error.strerror or str(error))) from error
-
-
-def _cannot(path: Path, reason: str) -> str:
-    return f"{path} cannot be written: {reason}; make room there, or name another place"
+        raise type(error)(f"{path} cannot be written: {error.strerror or error}; {mend}") from error
 
 
 def _require_writable(path: Path) -> None:

@@ -13,10 +13,8 @@ _ENTRY = 12
 _UNITS = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8)
 # SHORT, LONG, SBYTE, SSHORT, SLONG, IFD and LONG8. Pillow gives BYTE as bytes, not as a number.
 _WHOLE_NUMBERS = (3, 4, 6, 8, 9, 13, 16)
-# Cameras write EXIF first or second, behind the pixels of a PNG some programs. A file made of millions of empty
-# segments must not keep a server busy.
+# Cameras write EXIF first or second. A file made of millions of empty segments must not keep a server busy.
 _MOST_SEGMENTS = 256
-_MOST_CHUNKS = 4096
 # How many bytes that belong to nothing may be between two segments of a JPEG.
 _MOST_JUNK = 1024
 
@@ -24,10 +22,9 @@ _MOST_JUNK = 1024
 def orientation(file: Any, is_png: Any) -> Any:
     """Read how an image has to be turned to stand upright.
 
-    It is the orientation of the first directory of the EXIF header, as a whole number: of the Exif segments of a JPEG
-    before its pixels, taken together where there are several, or of the last eXIf chunk of a PNG, before or behind its
-    pixels. What Pillow skips or gives up on in a damaged header is skipped or given up on here. Orientations in XMP and
-    in text chunks of PNG are not read.
+    It is a whole number in the first directory of the EXIF header that stands before the pixels: the Exif segments of a
+    JPEG, taken together where there are several, or the last eXIf chunk of a PNG. A damaged directory is read as far as
+    Pillow reads it. Not read are XMP, text chunks of PNG, and what is behind the pixels.
 
     Args:
         file: JPEG or PNG, as a string; damaged or not.
@@ -120,7 +117,7 @@ def _jpeg_exif(file: Any) -> Any:
         here = tf.where((near[:-1] == 0xFF) & (near[1:] != 0xFF) & (near[1:] != 0))
         return tf.concat([at + here[:, 0], [end]], axis=0)[0]
 
-    return _walked(is_segment, step, marker(tf.constant(2, tf.int64)), _MOST_SEGMENTS)
+    return _walked(is_segment, step, marker(tf.constant(2, tf.int64)))
 
 
 def _png_exif(file: Any) -> Any:
@@ -128,19 +125,19 @@ def _png_exif(file: Any) -> Any:
     end = _length(file)
 
     def is_chunk(at: Any, found: Any) -> Any:
-        return (at + 8 <= end) & (_bytes(file, at + 4, 4) != b"IEND")
+        return (at + 8 <= end) & (_bytes(file, at + 4, 4) != b"IDAT")
 
     def step(at: Any, found: Any) -> tuple[Any, Any]:
         length = _number(file, at, 4)
         is_exif = _bytes(file, at + 4, 4) == b"eXIf"
         return at + 12 + length, tf.cond(is_exif, lambda: _bytes(file, at + 8, length), lambda: found)
 
-    return _walked(is_chunk, step, tf.constant(8, tf.int64), _MOST_CHUNKS)
+    return _walked(is_chunk, step, tf.constant(8, tf.int64))
 
 
-def _walked(goes_on: Any, step: Any, start: Any, most: int) -> Any:
-    _, found = tf.while_loop(goes_on, step, (start, tf.constant(b"")), maximum_iterations=most, parallel_iterations=1)
-    return found
+def _walked(goes_on: Any, step: Any, start: Any) -> Any:
+    state = (start, tf.constant(b""))
+    return tf.while_loop(goes_on, step, state, maximum_iterations=_MOST_SEGMENTS, parallel_iterations=1)[1]
 
 
 def _tag(tiff: Any) -> Any:

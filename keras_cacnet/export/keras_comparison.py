@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from keras_cacnet.evaluation import predict_probabilities
 from keras_cacnet.evaluation.inference import require_tensorflow
-from keras_cacnet.export.destination import one_line_errors
+from keras_cacnet.export.destination import TEMPORARY, one_line_errors
 from keras_cacnet.export.exportable_models import require_types
 from keras_cacnet.files import user_path
 
@@ -144,7 +144,7 @@ def _require_export(path: Path) -> None:
 def _serve(path: Path, batches: list[np.ndarray]) -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         sent, received = Path(folder, "images.npz"), Path(folder, "results.npz")
-        with one_line_errors(sent):
+        with one_line_errors(sent, TEMPORARY):
             np.savez(sent, *batches)
         process = subprocess.run(
             # -P keeps the script's folder off the import path.

@@ -14,7 +14,7 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import require_tensorflow
-from keras_cacnet.export.destination import one_line_errors, require_file_place, write_whole_file
+from keras_cacnet.export.destination import TEMPORARY, one_line_errors, require_file_place, write_whole_file
 from keras_cacnet.export.exportable_models import TRIAL_SIZE, image_size, in_float32, require_logits, require_types
 from keras_cacnet.export.signatures import image_signature, shared_logits
 from keras_cacnet.export.tflite_metadata import with_metadata
@@ -152,7 +152,7 @@ def _converted(
         archive = keras.export.ExportArchive()
         images = tf.TensorSpec((1, *size, 3), tf.uint8, name="images")
         archive.add_endpoint("serving_default", image_signature(shared_logits(model, 1, size)), [images])
-        with one_line_errors(Path(folder)):
+        with one_line_errors(Path(folder), TEMPORARY):
             archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         try:

@@ -25,7 +25,6 @@ def by_pillow(file):
     """What Pillow reads in the EXIF header, without XMP; upright where that is no whole number from 1 to 8."""
     tags = Image.Exif()
     with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(file)) as image:
-        image.load()
         try:
             tags.load(image.info.get("exif", b""))
         except (SyntaxError, struct.error):
@@ -161,7 +160,7 @@ def test_no_file_keeps_a_server_busy(photograph, file_of):
     assert read(b"\xff\xd8" + b"\xff\xe0\0\2" * 2_000_000) == 1
     assert read(b"\xff\xd8" + (b"\xff\xe0\0\2" + bytes(500)) * 20_000) == 1
     head = file_of(photograph(8, 12))[:33]
-    assert read(head + chunk(b"", b"teSt") * 4000 + chunk(turned[1][6:])) == 6
+    assert read(head + chunk(b"", b"teSt") * 250 + chunk(turned[1][6:])) == 6
     assert read(head + chunk(b"", b"teSt") * 2_000_000 + chunk(turned[1][6:])) == 1
     assert read(b"\xff\xd8" + b"\xff\xe0\0\0" * 10) == 1
 
@@ -191,6 +190,7 @@ UPRIGHT = ("behind another header", "in another segment", "among the pixels")
 def test_where_a_jpeg_may_have_it(photograph, file_of, kind):
     file = JPEGS[kind](file_of(photograph(8, 12), "JPEG"))
     assert read(file) == by_pillow(file) == (1 if kind in UPRIGHT else 6)
+    assert read_image(file).shape == ((8, 12, 3) if kind in UPRIGHT else (12, 8, 3))
 
 
 def test_an_mpo_file_as_phones_write_it(photograph, file_of):
@@ -207,10 +207,10 @@ def test_where_a_png_may_have_it(photograph, file_of):
     three = tiff([(0x0112, SHORT, b"\3\0")])
     for made, value in [
         (file[:pixels] + chunk(SIX_TAG) + file[pixels:], 6),
-        (file[:-12] + chunk(SIX_TAG) + file[-12:], 6),
-        (file[:33] + chunk(three) + file[33:-12] + chunk(SIX_TAG) + file[-12:], 6),
+        (file[:33] + chunk(three) + chunk(SIX_TAG) + file[33:], 6),
         (file[:33] + chunk(b"Exif\0\0" + SIX_TAG) + file[33:], 6),
         (file[:33] + chunk(SIX_TAG, b"exIf") + file[33:], 1),
+        (file[:-12] + chunk(SIX_TAG) + file[-12:], 1),
         (file + chunk(SIX_TAG), 1),
     ]:
         assert read(made) == by_pillow(made) == value

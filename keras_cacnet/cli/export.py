@@ -70,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
     protocol = given_protocol(options)
     if protocol and options.format != "saved_model":
         raise ValueError(f"--scales, --flip and the like go with --format saved_model alone, not with {options.format}")
+    if protocol and protocol.crop_size is not None:
+        raise ValueError("an export shows every scaled image whole: leave --crop-size out")
     output = user_path(options.output)
     trained = Run(options.run)
     writes = options.overwrite or options.verify is None or not output.exists()
@@ -96,6 +98,7 @@ def _write(
 ) -> None:
     from keras_cacnet.datasets import read_image
     from keras_cacnet.export import model_card, onnx, saved_model, tflite, write_model_card
+    from keras_cacnet.export.card import require_card_places
     from keras_cacnet.export.exportable_models import image_size
 
     if "calibration" in given:
@@ -104,6 +107,7 @@ def _write(
     if options.format != "saved_model":
         height, width = image_size(model, given.get("size"))
         size = (height, width) if height and width else None
+    require_card_places(output)
     card = model_card(trained, options.checkpoint, precision=given.get("precision", "float32"), size=size)
     given["overwrite"] = options.overwrite
     if options.format == "saved_model":

@@ -47,6 +47,19 @@ def card_paths(export: str | Path) -> tuple[Path, Path]:
     return export.with_name(f"{export.name}.model_card.json"), export.with_name(f"{export.name}.model_card.md")
 
 
+def require_card_places(export: str | Path) -> None:
+    """Refuse an export beside which its card cannot be written, before it is made.
+
+    Raises:
+        ValueError: there is a folder where the card would be.
+    """
+    for path in card_paths(export):
+        if path.is_dir():
+            raise ValueError(
+                f"{path} is a folder, where the card of the export has to be: move it, or name another file"
+            )
+
+
 def model_card(
     run: Run,
     checkpoint: str = "best",

@@ -104,7 +104,7 @@ def saved_model(
     path = user_path(path)
     require_types(model, classes)
     if isinstance(max_pixels, bool) or not isinstance(max_pixels, numbers.Integral) or not 1 <= max_pixels < 2**63:
-        raise ValueError(f"max_pixels must be a whole number, at least 1, got {max_pixels!r}")
+        raise ValueError(f"max_pixels (--max-pixels) must be a whole number, at least 1, got {max_pixels!r}")
     if warmup_size is not None:
         warmup_size = require_size(warmup_size, "warmup_size (None writes no requests)")
     if multiscale is not None:

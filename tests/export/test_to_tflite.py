@@ -19,11 +19,6 @@ from keras_cacnet.models.reweighting import ONE_SIZE, REWEIGHTINGS
 SIZES = ((1, 33, 47), (1, 64, 48), (1, 17, 96), (2, 48, 64), (1, 33, 47))
 
 
-@pytest.fixture(scope="module")
-def network(settled):
-    return settled(kc.CaCNet(5, backbone="resnet14_narrow", head_channels=8, kernel_sizes=(3, 5)))
-
-
 @pytest.fixture
 def small():
     """Two convolutions about a context-adaptive one."""
@@ -48,9 +43,9 @@ def signature(path):
     return {name: (entry["dtype"].__name__, entry["shape_signature"].tolist()) for name, entry in details.items()}
 
 
-def test_float32_is_keras_at_every_size(network, photographs, tmp_path):
-    path = tflite(network, tmp_path / "cacnet.tflite")
-    result = verify(path, network, photographs(*SIZES))
+def test_float32_is_keras_at_every_size(cacnet, photographs, tmp_path):
+    path = tflite(cacnet, tmp_path / "cacnet.tflite")
+    result = verify(path, cacnet, photographs(*SIZES))
     assert result.largest_difference <= 1e-4
     assert result.equal_ids >= 0.9999
     assert result.shapes == tuple((*shape, 3) for shape in SIZES)

@@ -34,7 +34,7 @@ from tflite import runner
 import keras_cacnet as kc
 from keras_cacnet import evaluation
 from keras_cacnet.cli.arguments import size
-from keras_cacnet.export.tflite import PRECISIONS
+from keras_cacnet.export import TFLITE_PRECISIONS
 from keras_cacnet.training.run import Run
 
 PAGE = Path(__file__).resolve().parents[1] / "examples" / "browser"
@@ -115,7 +115,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         executable = shutil.which("chromium") or shutil.which("google-chrome")
         chromium = playwright.chromium.launch(executable_path=executable, args=CHROMIUM.split())
-        for precision in PRECISIONS:
+        for precision in TFLITE_PRECISIONS:
             path = kc.export.tflite(
                 model,
                 Path(folder, f"{precision}.tflite"),

@@ -1,6 +1,11 @@
-"""A KServe server of an export as a process, for the load test and for the tests; needs the standard library alone."""
+"""A KServe server of an export as a process, for the load test and for the tests.
+
+The process is this file too, under KServe's interpreter: python kserve_process.py SERVER.py [ARGUMENTS...]
+It binds to this machine only, for which KServe has no option, and can import neither Keras nor keras_cacnet.
+"""
 
 import http.client
+import runpy
 import socket
 import subprocess
 import sys
@@ -8,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 120
@@ -32,7 +38,7 @@ def server(
         RuntimeError: it did not start, or did not stop with status 0; the message has the end of its log.
     """
     rest, grpc = _free_port(), _free_port()
-    command = [python, "-P", ROOT / "benchmarks" / "on_loopback.py", ROOT / "examples" / "kserve_server" / "server.py"]
+    command = [python, "-P", __file__, ROOT / "examples" / "kserve_server" / "server.py"]
     options = ["--model_name=cacnet", f"--model_dir={folder}", f"--http_port={rest}", f"--grpc_port={grpc}"]
     with log.open("wb") as output:
         process = subprocess.Popen([*map(str, command), *options], stdout=output, stderr=subprocess.STDOUT)
@@ -65,3 +71,24 @@ def _answers(port: int) -> bool:
         return False
     finally:
         connection.close()
+
+
+if __name__ == "__main__":
+    import uvicorn
+    from grpc.aio import _server
+
+    for module in ("keras", "tf_keras", "keras_cacnet"):
+        sys.modules[module] = None  # type: ignore[assignment]
+
+    class Config(uvicorn.Config):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **{**settings, "host": "127.0.0.1"})
+
+    class Server(_server.Server):
+        def add_insecure_port(self, address: str) -> int:
+            return super().add_insecure_port(address.replace("[::]", "127.0.0.1"))
+
+    uvicorn.Config = Config
+    _server.Server = Server
+    del sys.argv[0]
+    runpy.run_path(sys.argv[0], run_name="__main__")

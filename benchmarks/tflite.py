@@ -30,9 +30,8 @@ from layer import compare
 import keras_cacnet as kc
 from keras_cacnet import evaluation
 from keras_cacnet.cli.arguments import size
-from keras_cacnet.export.tflite import PRECISIONS
-from keras_cacnet.export.tflite_operators import operators
-from keras_cacnet.export.tflite_quantization import kept_in_float
+from keras_cacnet.export import TFLITE_PRECISIONS
+from keras_cacnet.export.tflite_quantization import kept_in_float, operators
 from keras_cacnet.training.run import Run
 
 KEPT: dict[str, Callable[[str], bool]] = {
@@ -119,7 +118,7 @@ if __name__ == "__main__":
         files: dict[str, Any] = {}
         paths: dict[str, Path] = {}
         for kind, only in (("any size", None), ("one size", options.size)):
-            for precision in PRECISIONS:
+            for precision in TFLITE_PRECISIONS:
                 path = kc.export.tflite(
                     model,
                     Path(folder, f"{precision} {kind}.tflite"),

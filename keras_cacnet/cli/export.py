@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from keras_cacnet.cli.arguments import AddCommand, add_protocol, add_run, given_protocol, size
+from keras_cacnet.files import user_path, visible_files
 
 if TYPE_CHECKING:
     import keras
@@ -61,6 +59,7 @@ def add(command: AddCommand) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from keras_cacnet.export.keras_comparison import require_runtime
     from keras_cacnet.training.run import Run
 
     given: dict[str, Any] = {name: getattr(options, name) for name in _OF_FORMATS if name in options}
@@ -71,43 +70,68 @@ def run(options: argparse.Namespace) -> int:
     protocol = given_protocol(options)
     if protocol and options.format != "saved_model":
         raise ValueError(f"--scales, --flip and the like go with --format saved_model alone, not with {options.format}")
+    if protocol and protocol.crop_size is not None:
+        raise ValueError("an export shows every scaled image whole: leave --crop-size out")
+    output = user_path(options.output)
     trained = Run(options.run)
+    writes = options.overwrite or options.verify is None or not output.exists()
+    # What is missing is found before the model is loaded and converted.
+    compared = None
+    if options.verify is not None:
+        require_runtime(output)
+        compared = _photographs(options.verify)
+    if "calibration" in given:
+        given["calibration"] = _photographs(given["calibration"])
     model = trained.load_model(options.checkpoint)
-    if options.overwrite or not (options.verify and Path(options.output).exists()):
-        _write(options, trained, model, given, protocol)
-    return 0 if options.verify is None else _verify(options, model)
+    if writes:
+        _write(options, output, trained, model, given, protocol)
+    return 0 if compared is None else _verify(output, model, compared)
 
 
 def _write(
-    options: argparse.Namespace, trained: Run, model: keras.Model, given: dict[str, Any], protocol: Protocol | None
+    options: argparse.Namespace,
+    output: Path,
+    trained: Run,
+    model: keras.Model,
+    given: dict[str, Any],
+    protocol: Protocol | None,
 ) -> None:
+    from keras_cacnet.datasets import read_image
     from keras_cacnet.export import model_card, onnx, saved_model, tflite, write_model_card
+    from keras_cacnet.export.card import require_card_places
+    from keras_cacnet.export.exportable_models import image_size
 
-    card = {name: given[name] for name in ("precision", "size") if name in given}
     if "calibration" in given:
-        given["calibration"] = _photographs(given["calibration"])
+        given["calibration"] = map(read_image, given["calibration"])
+    size = None
+    if options.format != "saved_model":
+        height, width = image_size(model, given.get("size"))
+        size = (height, width) if height and width else None
+    require_card_places(output)
+    card = model_card(trained, options.checkpoint, precision=given.get("precision", "float32"), size=size)
+    given["overwrite"] = options.overwrite
     if options.format == "saved_model":
-        path = saved_model(model, options.output, trained.classes, options.overwrite, multiscale=protocol, **given)
+        path = saved_model(model, output, trained.classes, multiscale=protocol, **given)
+    elif options.format == "tflite":
+        path = tflite(model, output, trained.classes, **given)
     else:
-        write = tflite if options.format == "tflite" else onnx
-        path = write(model, options.output, trained.classes, overwrite=options.overwrite, **given)
-        card.setdefault("size", getattr(model, "input_size", None))
+        path = onnx(model, output, trained.classes, **given)
     print(f"written: {path}")
-    for part in write_model_card(path, model_card(path, trained, options.checkpoint, **card)):
+    for part in write_model_card(path, card):
         print(f"written: {part}")
 
 
-def _verify(options: argparse.Namespace, model: keras.Model) -> int:
-    from keras_cacnet.export import changed_files, read_model_card, verify
+def _verify(output: Path, model: keras.Model, photographs: list[Path]) -> int:
+    from keras_cacnet.datasets import read_image
+    from keras_cacnet.export import TOLERANCES, changed_files, read_model_card, verify
     from keras_cacnet.export.tflite_quantization import resized
-    from keras_cacnet.export.verification import TOLERANCES
 
-    card = read_model_card(options.output)
-    for changed in (changes := changed_files(options.output)):
+    card = read_model_card(output)
+    for changed in (changes := changed_files(output)):
         print(f"changed since it was written: {changed}")
     size = card["size"] and tuple(card["size"])
-    images = [resized(image, size)[None] for image in _photographs(options.verify)]
-    found = verify(options.output, model, images)
+    images = [resized(read_image(file), size)[None] for file in photographs]
+    found = verify(output, model, images)
     right = found.within(card["precision"]) and not changes
     most, least = TOLERANCES[card["precision"]]
     print(
@@ -119,11 +143,12 @@ def _verify(options: argparse.Namespace, model: keras.Model) -> int:
     return 0 if right else 1
 
 
-def _photographs(folder: str) -> Iterator[np.ndarray]:
-    from keras_cacnet.datasets import read_image
-    from keras_cacnet.evaluation.prediction_files import image_files
+def _photographs(folder: str) -> list[Path]:
+    from keras_cacnet.evaluation.prediction_files import SUFFIXES
 
-    files, failures = image_files([folder])
-    if failures:
-        raise ValueError(failures[0])
-    return map(read_image, files)
+    path = user_path(folder)
+    if not path.is_dir():
+        raise ValueError(f"{path} is no folder: give one with photographs")
+    if not (found := visible_files(path, SUFFIXES)):
+        raise ValueError(f"{path} has no photographs ({', '.join(SUFFIXES)})")
+    return found

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-WARMUP = Path("assets.extra", "tf_serving_warmup_requests")
+from keras_cacnet.export.destination import EXTRA
+
+WARMUP = Path(EXTRA, "tf_serving_warmup_requests")
 """Where TensorFlow Serving looks for them, in the folder of a version."""
 
 _GREY = 128
@@ -23,7 +25,9 @@ _MODEL_NAME, _MODEL_SIGNATURE = 1, 3
 _KEY, _VALUE = 1, 2
 
 
-def write_warmup(folder: Path, model_name: str, inputs: Mapping[str, Any], size: tuple[int, int]) -> None:
+def write_warmup(
+    folder: Path, model_name: str, inputs: Mapping[str, Any], size: tuple[int, int], max_pixels: int
+) -> None:
     """Write a request for every signature; for image files one with a JPEG and one with a PNG.
 
     Args:
@@ -31,8 +35,11 @@ def write_warmup(folder: Path, model_name: str, inputs: Mapping[str, Any], size:
         model_name: under which it is served.
         inputs: the one input of each signature, as a `tf.TensorSpec` with a name.
         size: height and width of the image, which is grey.
+        max_pixels: of the image as a file, which is made smaller where it would be refused: a request that fails
+            keeps TensorFlow Serving from loading the model.
     """
-    grey = np.full((*size, 3), _GREY, "uint8")
+    height = max(1, min(size[0], max_pixels // size[1]))
+    grey = np.full((height, min(size[1], max_pixels // height), 3), _GREY, "uint8")
     (folder / WARMUP).parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / WARMUP)) as records:
         for signature, spec in inputs.items():

@@ -111,69 +111,6 @@ def test_export_serves(workplace):
         limited(image_bytes=tf.io.encode_png(tf.zeros((17, 23, 3), tf.uint8))[None])
 
 
-def test_export_writes_tflite(workplace, capsys):
-    import zipfile
-
-    words = ["export", str(workplace / "run"), "--format", "tflite", "--output"]
-    assert main([*words, str(workplace / "any.tflite")]) == 0
-    assert zipfile.ZipFile(workplace / "any.tflite").read("labels.txt").decode().split() == ["sky", "sea"]
-    output = workplace / "int8.tflite"
-    int8 = [*words, str(output), "--precision", "int8", "--size", "24x32", "--calibration"]
-    assert main([*int8, str(workplace / "coast" / "images" / "train")]) == 0
-    assert output.stat().st_size < 0.4 * (workplace / "any.tflite").stat().st_size
-    capsys.readouterr()
-    (workplace / "no_images").mkdir()
-    assert main([*int8, str(workplace / "no_images"), "--overwrite"]) == 2
-    assert "no_images: no images (" in capsys.readouterr().err
-    assert main([*words, str(workplace / "new.tflite"), "--precision", "int4"]) == 2
-    assert "precision must be one of float32, float16, dynamic, int8" in capsys.readouterr().err
-    assert main([*words, str(output)]) == 2
-    assert "int8.tflite is there already" in capsys.readouterr().err
-
-
-def test_export_verifies_what_it_wrote(workplace, tmp_path, capsys):
-    """And tells an export that is of other weights, by status 1."""
-    from keras_cacnet.export import onnx
-    from keras_cacnet.training import Run
-
-    photographs = str(workplace / "coast" / "images" / "val")
-    output = tmp_path / "cacnet.onnx"
-    words = ["export", str(workplace / "run"), "--format", "onnx", "--output", str(output), "--verify", photographs]
-    assert main(words) == 0
-    assert "2 photographs: the class of Keras on 100.0000 % of the pixels" in capsys.readouterr().out
-    written = output.stat().st_mtime_ns
-    assert main(words) == 0
-    assert output.stat().st_mtime_ns == written
-    model = Run(workplace / "run").load_model()
-    model.set_weights([1.1 * weight for weight in model.get_weights()])
-    onnx(model, output, overwrite=True)
-    assert main(words) == 1
-    told = capsys.readouterr().out
-    assert "changed since it was written: cacnet.onnx is changed" in told
-    assert "DIFFERENT" in told
-    card = json.loads((tmp_path / "cacnet.onnx.model_card.json").read_text())
-    assert [entry["name"] for entry in card["classes"]] == ["sky", "sea"]
-
-
-def test_export_options_go_with_their_formats(workplace, tmp_path, capsys):
-    words = ["export", str(workplace / "run"), "--output", str(tmp_path / "out.onnx")]
-    for more, told in (
-        (["--precision", "int8"], "--precision goes with --format tflite alone, not with saved_model"),
-        (["--format", "onnx", "--precision", "int8"], "--precision goes with --format tflite alone, not with onnx"),
-        (["--size", "32"], "--size goes with --format tflite or onnx alone, not with saved_model"),
-        (["--format", "onnx", "--scales", "0.5,1"], "go with --format saved_model alone, not with onnx"),
-        (["--scales", "0.5,1", "--crop-size", "64"], "windows"),
-        (
-            ["--format", "tflite", "--max-pixels", "9"],
-            "--max-pixels goes with --format saved_model alone, not with tflite",
-        ),
-        (["--max-pixels", "0"], "max_pixels must be at least 1, got 0"),
-    ):
-        assert main([*words, *more]) == 2
-        assert told in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_resume_takes_data_and_recipe_from_the_run(workplace, capsys):
     assert main(["train", "--output", str(workplace / "run"), "--resume", "--verbose", "0"]) == 0
     assert main(["train", "--output", str(workplace / "run"), "--resume", "--set", "seed=5", "--verbose", "0"]) == 2

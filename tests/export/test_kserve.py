@@ -281,17 +281,26 @@ def test_the_highest_version_is_served(kserve_python, tmp_path):
         (tmp_path / version).mkdir()
     for version in ("9", "10", "final"):
         (tmp_path / version / "saved_model.pb").touch()
-    program = "import sys, pathlib, server; print(*map(server.newest, map(pathlib.Path, sys.argv[1:])))"
     (tmp_path / "empty").mkdir()
-
-    def served(*folders):
-        command = [kserve_python, "-c", program, *folders]
-        folder = ROOT / "examples" / "kserve_server"
-        return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, cwd=folder)
-
-    assert served(tmp_path, tmp_path / "9").stdout.split() == [str(tmp_path / "10"), str(tmp_path / "9")]
-    process = served(tmp_path / "empty")
-    assert "empty holds neither saved_model.pb nor a numbered folder that does" in process.stderr
+    program = """
+import pathlib, sys
+import server
+for folder in map(pathlib.Path, sys.argv[1:]):
+    try:
+        print(server.newest(folder))
+    except FileNotFoundError as error:
+        print(error)
+"""
+    folders = [tmp_path, tmp_path / "9", tmp_path / "empty"]
+    command = [str(kserve_python), "-c", program, *map(str, folders)]
+    process = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT / "examples" / "kserve_server"
+    )
+    assert process.stdout.splitlines() == [
+        str(tmp_path / "10"),
+        str(tmp_path / "9"),
+        f"{tmp_path / 'empty'} holds neither saved_model.pb nor a numbered folder that does",
+    ]
 
 
 def test_the_manifest_is_what_kserve_understands(kserve_python):

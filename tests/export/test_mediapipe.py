@@ -32,25 +32,26 @@ READ = """
 import sys
 from mediapipe.tasks.metadata import metadata_schema_py_generated as schema, schema_py_generated as tflite
 
-content = open(sys.argv[1], "rb").read()
-model = tflite.Model.GetRootAs(content)
-for index in range(model.MetadataLength()):
-    entry = model.Metadata(index)
-    if entry.Name() == b"TFLITE_METADATA":
-        buffer = bytes(model.Buffers(entry.Buffer()).DataAsNumpy())
-assert schema.ModelMetadata.ModelMetadataBufferHasIdentifier(buffer, 0)
-read = schema.ModelMetadataT.InitFromPackedBuf(buffer)
-(graph,) = read.subgraphMetadata
-names = {value: name for name, value in vars(schema.AssociatedFileType).items() if isinstance(value, int)}
-for tensor in (*graph.inputTensorMetadata, *graph.outputTensorMetadata):
-    files = [f"{file.name.decode()} {names[file.type]}" for file in tensor.associatedFiles or []]
-    print(tensor.name.decode(), *files)
-image = graph.inputTensorMetadata[0].content
-assert image.contentPropertiesType == schema.ContentProperties.ImageProperties
-assert image.contentProperties.colorSpace == schema.ColorSpaceType.RGB
-graph = model.Subgraphs(0)
-shapes = [graph.Tensors(graph.Outputs(index)).ShapeAsNumpy().size for index in range(graph.OutputsLength())]
-print(read.name.decode(), read.minParserVersion.decode(), shapes)
+for path in sys.argv[1:]:
+    content = open(path, "rb").read()
+    model = tflite.Model.GetRootAs(content)
+    for index in range(model.MetadataLength()):
+        entry = model.Metadata(index)
+        if entry.Name() == b"TFLITE_METADATA":
+            buffer = bytes(model.Buffers(entry.Buffer()).DataAsNumpy())
+    assert schema.ModelMetadata.ModelMetadataBufferHasIdentifier(buffer, 0)
+    read = schema.ModelMetadataT.InitFromPackedBuf(buffer)
+    (graph,) = read.subgraphMetadata
+    names = {value: name for name, value in vars(schema.AssociatedFileType).items() if isinstance(value, int)}
+    for tensor in (*graph.inputTensorMetadata, *graph.outputTensorMetadata):
+        files = [f"{file.name.decode()} {names[file.type]}" for file in tensor.associatedFiles or []]
+        print(tensor.name.decode(), *files)
+    image = graph.inputTensorMetadata[0].content
+    assert image.contentPropertiesType == schema.ContentProperties.ImageProperties
+    assert image.contentProperties.colorSpace == schema.ColorSpaceType.RGB
+    graph = model.Subgraphs(0)
+    shapes = [graph.Tensors(graph.Outputs(index)).ShapeAsNumpy().size for index in range(graph.OutputsLength())]
+    print(read.name.decode(), read.minParserVersion.decode(), shapes)
 """
 
 
@@ -90,13 +91,17 @@ def test_the_example_of_the_documentation(mediapipe_python, model, classes, phot
     assert run(mediapipe_python, EXAMPLE, folder=tmp_path) == ["['sky', 'sea', 'palm tree'] (60, 90, 1)"]
 
 
-@pytest.mark.parametrize("labelled", [True, False])
-def test_the_metadata_is_of_the_published_schema(mediapipe_python, model, classes, tmp_path, labelled):
-    path = tflite(model, tmp_path / "small.tflite", classes if labelled else None)
-    assert run(mediapipe_python, READ, path) == [
+def test_the_metadata_is_of_the_published_schema(mediapipe_python, model, classes, tmp_path):
+    labelled = tflite(model, tmp_path / "labelled.tflite", classes)
+    bare = tflite(model, tmp_path / "bare.tflite")
+    assert run(mediapipe_python, READ, labelled, bare) == [
         "images",
-        "class_ids" + labelled * " labels.txt TENSOR_VALUE_LABELS",
-        "probabilities" + labelled * " labels.txt TENSOR_AXIS_LABELS",
+        "class_ids labels.txt TENSOR_VALUE_LABELS",
+        "probabilities labels.txt TENSOR_AXIS_LABELS",
         # The outputs in the order of the graph: ids have three dimensions, probabilities four.
+        "small 1.0.0 [3, 4]",
+        "images",
+        "class_ids",
+        "probabilities",
         "small 1.0.0 [3, 4]",
     ]

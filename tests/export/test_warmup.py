@@ -95,8 +95,19 @@ def test_the_size_is_the_callers(model, tmp_path):
     assert (path / "assets.extra" / "tf_serving_warmup_requests").stat().st_size < 4000
 
 
+@pytest.mark.parametrize(("size", "limit", "shown"), [((24, 50), 300, (6, 50)), ((24, 50), 30, (1, 30))])
+def test_image_files_are_within_their_limit(model, tmp_path, size, limit, shown):
+    """A request that fails keeps TensorFlow Serving from loading the model."""
+    path = saved_model(model, tmp_path / "1", warmup_size=size, max_pixels=limit)
+    loaded = tf.saved_model.load(path)
+    for _, signature, inputs in map(request, records(path)):
+        ((name, value),) = inputs.items()
+        ids = loaded.signatures[signature](**{name: tf.constant(value)})["class_ids"]
+        assert ids.shape == (1, *(shown if signature == "serve_encoded" else size))
+
+
 def test_none_writes_none(model, tmp_path):
     assert not (saved_model(model, tmp_path / "1", warmup_size=None) / "assets.extra").exists()
-    for size in [(0, 5), (5,), (3, 3, 3)]:
-        with pytest.raises(ValueError, match="warmup_size must be a height and a width from 1 on, or None"):
+    for size in [(0, 5), (5,), (3, 3, 3), 256, (True, 5), (2.5, 4), "64x64"]:
+        with pytest.raises(ValueError, match=r"warmup_size \(None writes no requests\) must be a height and a width"):
             saved_model(model, tmp_path / "2", warmup_size=size)

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from keras_cacnet.evaluation import Protocol
-from keras_cacnet.export.model_card import card_paths, changed_files, model_card, write_model_card
+from keras_cacnet.export.card import card_paths, changed_files, model_card, read_model_card, write_model_card
 from keras_cacnet.files import write_json
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.training.run import Run
@@ -27,6 +27,8 @@ def run(tmp_path, classes):
         "versions": {"keras": "3.15.1"},
     }
     write_json(folder / "config.json", config)
+    for checkpoint in ("best", "last"):
+        (folder / f"{checkpoint}.keras").touch()
     return Run(folder)
 
 
@@ -49,10 +51,11 @@ def test_a_folder_has_it_where_servers_leave_it_alone(run, folder):
     score(run, "val", "best", 0.25, Protocol())
     score(run, "scales", "best", None, Protocol((0.5, 1.0), flip=True, crop_size=96))
     score(run, "last", "last", 0.9, Protocol())
-    machine, people = write_model_card(folder, model_card(folder, run))
+    machine, people = write_model_card(folder, model_card(run))
     assert machine == folder / "assets.extra" / "model_card.json"
     card = json.loads(machine.read_text())
-    assert card == model_card(folder, run)  # written again, the card does not count itself
+    write_model_card(folder, model_card(run))
+    assert card == read_model_card(folder)  # written again, the card does not count itself
     assert [(c["index"], c["name"], c["color"]) for c in card["classes"]][1] == (1, "sea", [20, 60, 140])
     assert [score["mean_iou"] for score in card["scores"]] == [None, 0.25]  # none of another checkpoint
     assert card["training"]["recipe"]["epochs"] == 7
@@ -78,7 +81,7 @@ def test_a_folder_has_it_where_servers_leave_it_alone(run, folder):
 def test_a_file_has_it_beside(run, tmp_path):
     export = tmp_path / "coast.tflite"
     export.write_bytes(b"flat")
-    machine, people = write_model_card(export, model_card(export, run, "last"))
+    machine, people = write_model_card(export, model_card(run, "last"))
     assert (machine, people) == card_paths(export)
     assert {path.name for path in tmp_path.iterdir()} >= {"coast.tflite.model_card.json", "coast.tflite.model_card.md"}
     card = json.loads(machine.read_text())
@@ -89,7 +92,7 @@ def test_a_file_has_it_beside(run, tmp_path):
 
 
 def test_files_that_are_not_as_they_were(run, folder):
-    write_model_card(folder, model_card(folder, run))
+    write_model_card(folder, model_card(run))
     assert changed_files(folder) == []
     (folder / "variables" / "data").write_bytes(b"weighty")
     (folder / "saved_model.pb").unlink()
@@ -98,7 +101,30 @@ def test_files_that_are_not_as_they_were(run, folder):
 
 
 def test_what_is_not_there_is_named(run, folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere is not there: export the run first"):
-        model_card(tmp_path / "nowhere", run)
+    with pytest.raises(FileNotFoundError, match="1 is not there: export the run first"):
+        write_model_card(tmp_path / "nowhere" / "1", model_card(run))
     with pytest.raises(FileNotFoundError, match="has no model card at .*model_card.json"):
         changed_files(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"checkpoint": "worst"}, "which must be 'best', 'last' or 'previous', got 'worst'"),
+        ({"precision": "int4"}, "precision must be one of float32, float16, dynamic, int8, got 'int4'"),
+        ({"size": (0, 4)}, r"size must be a height and a width from 1 on, in pixels, got \(0, 4\)"),
+    ],
+)
+def test_what_no_export_has_is_refused(run, options, message):
+    with pytest.raises(ValueError, match=message):
+        model_card(run, **options)
+
+
+def test_files_that_are_no_json_are_named(run, folder):
+    write_model_card(folder, model_card(run))
+    (folder / "assets.extra" / "model_card.json").write_text("{")
+    with pytest.raises(ValueError, match="model_card.json is no JSON"):
+        read_model_card(folder)
+    (run.path / "evaluation_val.json").write_text("{")
+    with pytest.raises(ValueError, match="evaluation_val.json is no JSON"):
+        model_card(run)

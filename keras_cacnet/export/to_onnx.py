@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import require_tensorflow
-from keras_cacnet.export.checks import TRIAL_SIZE, image_size, require_file_place, require_logits
-from keras_cacnet.export.float32 import in_float32
+from keras_cacnet.export.destination import require_file_place, write_whole_file
+from keras_cacnet.export.exportable_models import TRIAL_SIZE, image_size, in_float32, require_logits, require_types
 from keras_cacnet.export.signatures import image_signature, shared_logits
-from keras_cacnet.files import write_atomically
+from keras_cacnet.files import user_path
 
 OPSET = 18
 
@@ -21,6 +21,7 @@ def onnx(
     model: keras.Model,
     path: str | Path,
     classes: ClassTable | None = None,
+    *,
     size: tuple[int, int] | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -51,6 +52,7 @@ def onnx(
             is none, or that the model does not take; a model that gives something else than logits of the size of its
             input; another number of classes than the table's; Keras runs on another backend than TensorFlow.
         ImportError: the package tf2onnx is not installed.
+        OSError: nothing can be written at `path`, which is found before the model is converted, or the disk is full.
 
     Example:
         >>> import tempfile
@@ -59,12 +61,13 @@ def onnx(
         'cacnet.onnx'
     """
     require_tensorflow("the export of an ONNX file")
-    path = Path(path)
+    if importlib.util.find_spec("tf2onnx") is None:
+        raise ImportError("an ONNX file is written by tf2onnx: pip install 'keras-cacnet[onnx]'")
+    path = user_path(path)
+    require_types(model, classes)
     require_file_place(path, ".onnx", overwrite)
     height, width = image_size(model, size)
     require_logits(model, classes, (height or TRIAL_SIZE[0], width or TRIAL_SIZE[1]))
-    if importlib.util.find_spec("tf2onnx") is None:
-        raise ImportError("an ONNX file is written by tf2onnx: pip install 'keras-cacnet[onnx]'")
     import tf2onnx
 
     images = tf.TensorSpec((1, height, width, 3), tf.uint8, name="images")
@@ -73,6 +76,5 @@ def onnx(
     content, _ = tf2onnx.convert.from_function(traced, input_signature=[images], opset=OPSET)
     if classes is not None:
         content.metadata_props.add(key="classes", value=json.dumps(classes.to_json()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda partial: partial.write_bytes(content.SerializeToString()))
+    write_whole_file(path, content.SerializeToString())
     return path

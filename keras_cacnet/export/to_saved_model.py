@@ -1,8 +1,7 @@
 """A SavedModel for TensorFlow Serving, KServe and C++."""
 
 import json
-import shutil
-import uuid
+import numbers
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,23 @@ import tensorflow as tf
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.evaluation.protocol import Protocol
-from keras_cacnet.export.checks import require_any_size, require_logits, require_place
-from keras_cacnet.export.encoded import encoded_signature
-from keras_cacnet.export.image_checks import EXPECTED, checked_images
-from keras_cacnet.export.multiscale import multiscale_signature, require_whole_images
-from keras_cacnet.export.signatures import Serve, image_signature, shared_logits
+from keras_cacnet.export.destination import EXTRA, require_folder_place, whole_folder
+from keras_cacnet.export.encoded_images import encoded_signature
+from keras_cacnet.export.exportable_models import require_any_size, require_logits, require_size, require_types
+from keras_cacnet.export.signatures import (
+    EXPECTED,
+    Serve,
+    image_signature,
+    multiscale_signature,
+    require_images,
+    require_whole_images,
+    shared_logits,
+)
 from keras_cacnet.export.warmup import write_warmup
+from keras_cacnet.files import user_path
 
-CLASSES = Path("assets.extra", "classes.json")
-"""Where an export has its class names and colours: the one folder of a SavedModel that is left to its owner."""
+CLASSES = Path(EXTRA, "classes.json")
+"""Where an export has its class names and colours."""
 
 MAX_PIXELS = 4096 * 4096
 """The most pixels of a request with image files, unless an export says otherwise."""
@@ -30,8 +37,8 @@ def saved_model(
     model: keras.Model,
     path: str | Path,
     classes: ClassTable | None = None,
-    overwrite: bool = False,
     *,
+    overwrite: bool = False,
     multiscale: Protocol | None = None,
     max_pixels: int = MAX_PIXELS,
     warmup_size: tuple[int, int] | None = (256, 256),
@@ -62,7 +69,8 @@ def saved_model(
         max_pixels: the most pixels of a request to `serve_encoded`: the number of its images times their largest
             height times their largest width. What has more is refused before it is decoded.
         warmup_size: height and width of the image that TensorFlow Serving shows every signature before it takes
-            requests, from `assets.extra/tf_serving_warmup_requests`; None writes none.
+            requests, from `assets.extra/tf_serving_warmup_requests`; None writes none. `serve_encoded` is shown one
+            within `max_pixels`.
 
     Shapes:
         - images: (B, H, W, 3); any B, H and W
@@ -81,6 +89,7 @@ def saved_model(
             it); the model does not take (B, H, W, 3) of any size, or gives something else than logits of the
             size of its input; its number of classes is not that of the table; `multiscale` has windows;
             `max_pixels` or `warmup_size` is not positive; Keras runs on another backend than TensorFlow.
+        OSError: nothing can be written at `path`, which is found before the model is converted, or the disk is full.
 
     Example:
         >>> import tempfile
@@ -92,37 +101,30 @@ def saved_model(
         (TensorShape([1, 4, 6]), TensorShape([1, 4, 6, 2]))
     """
     require_tensorflow("the export of a SavedModel")
-    path = Path(path)
-    if max_pixels < 1:
-        raise ValueError(f"max_pixels must be at least 1, got {max_pixels}")
-    if warmup_size is not None and (len(warmup_size) != 2 or min(warmup_size) < 1):
-        raise ValueError(f"warmup_size must be a height and a width from 1 on, or None, got {warmup_size}")
+    path = user_path(path)
+    require_types(model, classes)
+    if isinstance(max_pixels, bool) or not isinstance(max_pixels, numbers.Integral) or not 1 <= max_pixels < 2**63:
+        raise ValueError(f"max_pixels (--max-pixels) must be a whole number, at least 1, got {max_pixels!r}")
+    if warmup_size is not None:
+        warmup_size = require_size(warmup_size, "warmup_size (None writes no requests)")
     if multiscale is not None:
         require_whole_images(multiscale)
-    require_place(path, overwrite)
+    require_folder_place(path, overwrite)
     require_any_size(model)
     count = require_logits(model, classes)
-    endpoints = _endpoints(model, count, multiscale, max_pixels)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    partial, former = (path.with_name(f".{path.name}.{kind}-{mark}") for kind in ("partial", "former"))
-    archive = keras.export.ExportArchive()
-    try:
+    endpoints = _endpoints(model, count, multiscale, int(max_pixels))
+    with whole_folder(path) as folder:
+        archive = keras.export.ExportArchive()
         for name, (serve, spec) in endpoints.items():
             # Not `track(model)`: it would add every variable of the model to those that the functions read.
             archive.add_endpoint(name, tf.autograph.experimental.do_not_convert(serve), [spec])
-        archive.write_out(str(partial), verbose=False)
+        archive.write_out(str(folder), verbose=False)
         if classes is not None:
-            (partial / CLASSES).parent.mkdir(exist_ok=True)
-            (partial / CLASSES).write_text(json.dumps(classes.to_json(), indent=2) + "\n", encoding="utf-8")
+            (folder / CLASSES).parent.mkdir(exist_ok=True)
+            (folder / CLASSES).write_text(json.dumps(classes.to_json(), indent=2) + "\n", encoding="utf-8")
         if warmup_size is not None:
-            write_warmup(partial, path.parent.name, {name: spec for name, (_, spec) in endpoints.items()}, warmup_size)
-        if path.exists():
-            path.rename(former)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(former, ignore_errors=True)
+            specs = {name: spec for name, (_, spec) in endpoints.items()}
+            write_warmup(folder, path.absolute().parent.name, specs, warmup_size, int(max_pixels))
     return path
 
 
@@ -148,6 +150,6 @@ def _endpoints(
 
 def _of_checked_images(serve: Serve) -> Serve:
     def checked(images: Any) -> dict[str, Any]:
-        return serve(checked_images(images))
+        return serve(require_images(images))
 
     return checked

@@ -8,12 +8,12 @@ from typing import Any
 
 from keras_cacnet.datasets.classes import VOID
 from keras_cacnet.evaluation.protocol import Protocol
-from keras_cacnet.files import write_atomically, write_json
+from keras_cacnet.export.destination import EXTRA, one_line_errors
+from keras_cacnet.export.exportable_models import require_size
+from keras_cacnet.export.to_tflite import TFLITE_PRECISIONS
+from keras_cacnet.files import user_path, write_atomically, write_json
 from keras_cacnet.training.recipe import setting_text
 from keras_cacnet.training.run import Run
-
-EXTRA = "assets.extra"
-"""The one folder of a SavedModel that servers leave to its owner."""
 
 INPUT = {
     "images": "RGB, 0..255; the network scales and normalises them itself",
@@ -41,52 +41,62 @@ def card_paths(export: str | Path) -> tuple[Path, Path]:
         >>> [str(path) for path in card_paths("served/cacnet.tflite")]
         ['served/cacnet.tflite.model_card.json', 'served/cacnet.tflite.model_card.md']
     """
-    export = Path(export)
+    export = user_path(export)
     if export.is_dir():
         return export / EXTRA / "model_card.json", export / EXTRA / "model_card.md"
     return export.with_name(f"{export.name}.model_card.json"), export.with_name(f"{export.name}.model_card.md")
 
 
+def require_card_places(export: str | Path) -> None:
+    """Refuse an export beside which its card cannot be written, before it is made.
+
+    Raises:
+        ValueError: there is a folder where the card would be.
+    """
+    for path in card_paths(export):
+        if path.is_dir():
+            raise ValueError(
+                f"{path} is a folder, where the card of the export has to be: move it, or name another file"
+            )
+
+
 def model_card(
-    export: str | Path,
     run: Run,
     checkpoint: str = "best",
+    *,
     precision: str = "float32",
     size: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """Collect what is known of an export.
+    """Collect what is known of a run's network, for the card of an export of it.
 
     Args:
-        export: the folder or file.
-        run: the run that it was made from; its evaluations of this checkpoint are the scores.
-        checkpoint: which of the run's checkpoints.
+        run: the run; its evaluations of this checkpoint are the scores.
+        checkpoint: which of the run's checkpoints: "best", "last" or "previous".
         precision: what the export computes in, as `export.tflite` names it.
         size: height and width of the only images that it takes; None for any.
 
     Returns:
-        Values that JSON can hold: `name`, `format`, `classes` with their colours, `void_id`, `contract` of input and
-        output, `training` with recipe and data, `scores`, each with its protocol, `versions`, and `files` with sizes
-        and SHA-256.
+        Values that JSON can hold: `name`, `checkpoint`, `precision`, `size`, `classes` with their colours, `void_id`,
+        `training` with recipe and data, `scores`, each with its protocol, and `versions`.
 
     Raises:
-        FileNotFoundError: there is no export.
+        FileNotFoundError: the run has no such checkpoint.
+        ValueError: another checkpoint, precision or size than there are, or a file of the run that cannot be read.
     """
-    export = Path(export)
-    if not export.exists():
-        raise FileNotFoundError(f"{export} is not there: export the run first")
+    run.checkpoint(checkpoint)
+    if precision not in TFLITE_PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(TFLITE_PRECISIONS)}, got {precision!r}")
     config, classes = run.config, run.classes
     return {
         "name": config.get("recipe_name") or run.path.resolve().name,
-        "format": "SavedModel" if export.is_dir() else export.suffix.removeprefix("."),
         "checkpoint": checkpoint,
         "precision": precision,
-        "size": size and list(size),
+        "size": size and [*require_size(size, "size")],
         "classes": [
             {"index": index, "name": name, "color": list(color)}
             for index, (name, color) in enumerate(zip(classes.names, classes.palette, strict=True))
         ],
         "void_id": VOID,
-        "contract": INPUT | FILES if export.is_dir() else INPUT,
         "training": {
             # Names alone: whose disk the data lay on is nobody's business.
             "data": Path(config["data"]).name,
@@ -96,7 +106,6 @@ def model_card(
         },
         "scores": _scores(run, checkpoint),
         "versions": config["versions"],
-        "files": _files(export),
     }
 
 
@@ -105,15 +114,32 @@ def write_model_card(export: str | Path, card: dict[str, Any]) -> tuple[Path, Pa
 
     Args:
         export: the folder or file.
-        card: what `model_card` has collected of it.
+        card: what `model_card` has collected. What belongs to the export is added: `format`, the `contract` of input
+            and output, and `files` with sizes and SHA-256.
 
     Returns:
         The two paths, see `card_paths`.
+
+    Raises:
+        FileNotFoundError: there is no export.
+        OSError: the card cannot be written; the message names its file.
     """
+    export = user_path(export)
+    if not export.exists():
+        raise FileNotFoundError(f"{export} is not there: export the run first")
+    card = {
+        "name": card["name"],
+        "format": "SavedModel" if export.is_dir() else export.suffix.removeprefix("."),
+        **card,
+        "contract": INPUT | FILES if export.is_dir() else INPUT,
+        "files": _files(export),
+    }
     machine, people = card_paths(export)
-    machine.parent.mkdir(exist_ok=True)
-    write_json(machine, card)
-    write_atomically(people, lambda path: path.write_text(to_markdown(card), encoding="utf-8"))
+    with one_line_errors(machine):
+        machine.parent.mkdir(exist_ok=True)
+        write_json(machine, card)
+    with one_line_errors(people):
+        write_atomically(people, lambda path: path.write_text(to_markdown(card), encoding="utf-8"))
     return machine, people
 
 
@@ -125,11 +151,12 @@ def read_model_card(export: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no card.
+        ValueError: it is no JSON.
     """
     path, _ = card_paths(export)
     if not path.is_file():
         raise FileNotFoundError(f"{export} has no model card at {path}: export it again")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return _json(path)
 
 
 def changed_files(export: str | Path) -> list[str]:
@@ -145,7 +172,7 @@ def changed_files(export: str | Path) -> list[str]:
         FileNotFoundError: there is no card.
     """
     then = {entry["path"]: entry["sha256"] for entry in read_model_card(export)["files"]}
-    now = {entry["path"]: entry["sha256"] for entry in _files(Path(export))}
+    now = {entry["path"]: entry["sha256"] for entry in _files(user_path(export))}
     return [f"{name} is {'changed' if name in now else 'missing'}" for name in then if now.get(name) != then[name]]
 
 
@@ -199,10 +226,17 @@ def _scores(run: Run, checkpoint: str) -> list[dict[str, Any]]:
     kept = ("split", "protocol", "images", "pixel_accuracy", "mean_iou", "absent_rule")
     found = []
     for path in sorted(run.path.glob("evaluation_*.json")):
-        values = json.loads(path.read_text())
+        values = _json(path)
         if values.get("checkpoint") == checkpoint:
             found.append({name: values[name] for name in kept} | {"classes": values["classes"]})
     return found
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}): write it anew, or remove it") from error
 
 
 def _score_lines(scores: list[dict[str, Any]]) -> list[str]:

@@ -163,7 +163,7 @@ def test_another_number_of_classes_than_the_table_is_refused(model, tmp_path):
 @pytest.mark.parametrize("shape", [(64, 64, 3), (None, None, 4), (None, 3)])
 def test_a_model_that_does_not_take_every_image_is_refused(tmp_path, shape):
     model = keras.Sequential([keras.Input(shape), keras.layers.Dense(2)], name="fixed")
-    with pytest.raises(ValueError, match=r"'fixed' takes \(None, .*\); .* one keras.Input\(\(None, None, 3\)\)"):
+    with pytest.raises(ValueError, match=r"'fixed' takes .*; .* one keras.Input\(\(None, None, 3\)\)"):
         saved_model(model, tmp_path / "1")
     assert not (tmp_path / "1").exists()
 

@@ -137,8 +137,9 @@ def test_the_limit_is_the_exports_own(model, photograph, file_of, tmp_path):
         encoded(image_bytes=tf.constant([*files, files[0]]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="50x61 pixels are more than 3000"):
         encoded(image_bytes=tf.constant([file_of(photograph(50, 61))]))
-    with pytest.raises(ValueError, match="max_pixels must be at least 1"):
-        saved_model(model, tmp_path / "2", max_pixels=0)
+    for other in (0, -1, True, 1e6, "1000", 2**63):
+        with pytest.raises(ValueError, match="max_pixels .* must be a whole number, at least 1"):
+            saved_model(model, tmp_path / "2", max_pixels=other)
 
 
 def test_photographs(serve, assert_as_keras, shared_data):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_cacnet.evaluation.inference import require_tensorflow, segmentation_logits
+from keras_cacnet.evaluation import scores
+from keras_cacnet.evaluation.inference import require_tensorflow
+from keras_cacnet.export.destination import TEMPORARY, one_line_errors
+from keras_cacnet.export.exportable_models import require_types
+from keras_cacnet.files import user_path
 
 _RUNTIMES = {".tflite": ("ai_edge_litert", "ai-edge-litert"), ".onnx": ("onnxruntime", "onnxruntime")}
 """Of files by their suffix: the module that runs them, and its package."""
@@ -69,10 +74,11 @@ def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -
 
     Raises:
         FileNotFoundError: there is no export at `path`.
-        ValueError: no images, images that are not uint8 (B, H, W, 3), or Keras on another backend than
-            TensorFlow.
+        ValueError: no images, images that are not uint8 (B, H, W, 3), a model that gives no finite logits for them, or
+            Keras on another backend than TensorFlow.
         ImportError: the package that runs such files, ai-edge-litert or onnxruntime, is not installed.
-        RuntimeError: the export could not be run; the message ends with what the process said.
+        RuntimeError: the export could not be run, or gives probabilities of another shape than the model; the message
+            ends with the last line of what the process said, and a note has more.
 
     Example:
         >>> from keras_cacnet.export import saved_model
@@ -82,7 +88,9 @@ def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -
         True
     """
     require_tensorflow("the comparison with an export")
-    path = Path(path)
+    path = user_path(path)
+    require_types(model, None)
+    require_runtime(path)
     _require_export(path)
     batches = [np.asarray(batch) for batch in images]
     if not batches:
@@ -93,27 +101,42 @@ def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -
     served = _serve(path, batches)
     difference, equal, pixels = 0.0, 0, 0
     for number, batch in enumerate(batches):
-        with tf.device("CPU:0"):
-            logits = segmentation_logits(model, tf.cast(batch, tf.float32))
-            expected = tf.nn.softmax(tf.cast(logits, tf.float32)).numpy()
+        expected = np.stack([_by_keras(model, image) for image in batch])
         probabilities, ids = (served[f"arr_{number}/{output}"] for output in ("probabilities", "class_ids"))
         if probabilities.shape != expected.shape:
             raise RuntimeError(f"{path} gives probabilities {probabilities.shape}, Keras {expected.shape}")
-        # NaN on either side must not pass for no difference, as it would through max().
+        # NaN must not pass for no difference, as it would through max().
         distance = np.abs(probabilities.astype("float64") - expected)
         difference = max(difference, float("inf") if np.isnan(distance).any() else float(distance.max()))
-        equal += int((ids == np.argmax(logits, axis=-1)).sum())
+        equal += int((ids == expected.argmax(axis=-1)).sum())
         pixels += ids.size
     return Verification(difference, equal / pixels, tuple(batch.shape for batch in batches))
+
+
+def require_runtime(path: Path) -> None:
+    """Refuse a file that `verify` could not run here; what is to be verified is asked this before it is made.
+
+    Args:
+        path: of the export, be it there or not.
+
+    Raises:
+        ImportError: the package that runs such files is not installed; the message names it.
+    """
+    module, package = _RUNTIMES.get(path.suffix, (None, None))
+    if module is not None and not path.is_dir() and importlib.util.find_spec(module) is None:
+        raise ImportError(f"{path} is run by {package}: pip install 'keras-cacnet[{path.suffix[1:]}]'")
+
+
+def _by_keras(model: keras.Model, image: np.ndarray) -> np.ndarray:
+    # On the CPU: a GPU rounds differently.
+    with tf.device("CPU:0"):
+        return scores(model, image)
 
 
 def _require_export(path: Path) -> None:
     if path.suffix in _RUNTIMES and not path.is_dir():
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
-        module, package = _RUNTIMES[path.suffix]
-        if importlib.util.find_spec(module) is None:
-            raise ImportError(f"{path} is run by {package}: pip install 'keras-cacnet[{path.suffix[1:]}]'")
     elif not (path / "saved_model.pb").is_file():
         raise FileNotFoundError(f"{path} is no SavedModel: it has no saved_model.pb")
 
@@ -121,18 +144,23 @@ def _require_export(path: Path) -> None:
 def _serve(path: Path, batches: list[np.ndarray]) -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         sent, received = Path(folder, "images.npz"), Path(folder, "results.npz")
-        np.savez(sent, *batches)
-        runner = "without_keras.py" if path.is_dir() else "without_tensorflow.py"
-        script = Path(__file__).with_name(runner)
+        with one_line_errors(sent, TEMPORARY):
+            np.savez(sent, *batches)
         process = subprocess.run(
             # -P keeps the script's folder off the import path.
-            [sys.executable, "-P", script, path, sent, received],
+            [sys.executable, "-P", Path(__file__).with_name("run_without_keras.py"), path, sent, received],
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
         )
         if process.returncode or not received.is_file():
-            raise RuntimeError(f"{path} could not be run without Keras:\n{process.stderr.strip()[-2000:]}")
+            said = process.stderr.strip() or f"the process ended with status {process.returncode}"
+            lines = said.splitlines()
+            reason = next((line for line in reversed(lines) if re.match(r"[\w.]+(Error|Exception): ", line)), lines[-1])
+            error = RuntimeError(f"{path} could not be run without Keras: {reason}")
+            error.add_note(said[-2000:])
+            raise error
         with np.load(received) as results:
             return dict(results)

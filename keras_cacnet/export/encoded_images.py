@@ -1,10 +1,13 @@
-"""JPEG and PNG inside a TensorFlow graph: the header is read, and judged, before any pixel is decoded."""
+"""The signature that takes JPEG and PNG files: headers are read, and judged, before any pixel is decoded."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from keras_cacnet.export.orientation import orientation, upright, upright_size
+from keras_cacnet.datasets.classes import VOID
+from keras_cacnet.export.exif_orientation import orientation, upright, upright_size
+from keras_cacnet.export.signatures import Serve
 
 _JPEG = b"\xff\xd8\xff"
 # The length of a PNG's first chunk is 13 bytes, its name IHDR; width and height follow, 4 bytes each, big-endian.
@@ -12,7 +15,51 @@ _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _HEAD = len(_PNG) + 8
 
 
-def checked_sizes(image_bytes: Any, max_pixels: int) -> tuple[Any, Any]:
+def encoded_signature(logits_of: Callable[[Any], Any], max_pixels: int) -> Serve:
+    """The class of every pixel of JPEG and PNG files of different sizes.
+
+    Every image is turned upright by its EXIF orientation and shown to the network alone and at its own size, so its
+    classes depend on no other image.
+
+    Args:
+        logits_of: what `shared_logits` gives.
+        max_pixels: the most pixels of a request, see `read_headers`.
+
+    Shapes:
+        - image_bytes: string (B,)
+        - class_ids: int32 (B, H, W), of the largest height and the largest width; `VOID` outside of an image
+        - sizes: int32 (B, 2), height and width of each image, upright
+
+    Returns:
+        A function from files to `class_ids` and `sizes`.
+    """
+
+    def serve(image_bytes: Any) -> dict[str, Any]:
+        sizes, orientations = read_headers(image_bytes, max_pixels)
+        largest = tf.reduce_max(sizes, axis=0)
+        with tf.control_dependencies([sizes]):
+            image_bytes = tf.identity(image_bytes)
+
+        def class_ids(image: tuple[Any, Any, Any]) -> Any:
+            file, size, turned = image
+            logits = logits_of(tf.cast(decode(file, size, turned)[tf.newaxis], tf.float32))
+            ids = tf.argmax(logits[0], axis=-1, output_type=tf.int32)
+            below, right = tf.unstack(largest - size)
+            return tf.pad(ids, [[0, below], [0, right]], constant_values=VOID)
+
+        ids = tf.map_fn(
+            class_ids,
+            (image_bytes, sizes, orientations),
+            fn_output_signature=tf.TensorSpec((None, None), tf.int32),
+            # One after the other: several at once would take as many times the memory.
+            parallel_iterations=1,
+        )
+        return {"class_ids": ids, "sizes": sizes}
+
+    return serve
+
+
+def read_headers(image_bytes: Any, max_pixels: int) -> tuple[Any, Any]:
     """Read from the headers of images how large they are and how they stand, and fail where one must not be decoded.
 
     A file of some kilobytes can unpack to gigabytes, and so can two narrow images, one high and one wide, that are
@@ -68,7 +115,7 @@ def checked_sizes(image_bytes: Any, max_pixels: int) -> tuple[Any, Any]:
         return tf.identity(sizes), tf.identity(orientations)
 
 
-def decoded(file: Any, size: Any, turned: Any) -> Any:
+def decode(file: Any, size: Any, turned: Any) -> Any:
     """Decode an image to RGB, and turn it upright.
 
     The pixels are those of Pillow's `convert("RGB")`: grey is repeated, palettes are looked up, alpha is dropped, of
@@ -76,8 +123,8 @@ def decoded(file: Any, size: Any, turned: Any) -> Any:
 
     Args:
         file: JPEG or PNG, as a string.
-        size: height and width of the upright image, from `checked_sizes`.
-        turned: EXIF orientation, from `checked_sizes`.
+        size: height and width of the upright image, from `read_headers`.
+        turned: EXIF orientation, from `read_headers`.
 
     Shapes:
         - file: string ()

@@ -14,15 +14,14 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import require_tensorflow
-from keras_cacnet.export.checks import TRIAL_SIZE, image_size, require_file_place, require_logits
-from keras_cacnet.export.float32 import in_float32
+from keras_cacnet.export.destination import TEMPORARY, one_line_errors, require_file_place, write_whole_file
+from keras_cacnet.export.exportable_models import TRIAL_SIZE, image_size, in_float32, require_logits, require_types
 from keras_cacnet.export.signatures import image_signature, shared_logits
 from keras_cacnet.export.tflite_metadata import with_metadata
-from keras_cacnet.export.tflite_operators import operators
-from keras_cacnet.export.tflite_quantization import checked_images, quantized
-from keras_cacnet.files import write_atomically
+from keras_cacnet.export.tflite_quantization import calibration_batches, operators, quantized
+from keras_cacnet.files import user_path
 
-PRECISIONS = ("float32", "float16", "dynamic", "int8")
+TFLITE_PRECISIONS = ("float32", "float16", "dynamic", "int8")
 LABELS = "labels.txt"
 CLASSES = "classes.json"
 
@@ -31,6 +30,7 @@ def tflite(
     model: keras.Model,
     path: str | Path,
     classes: ClassTable | None = None,
+    *,
     precision: str = "float32",
     size: tuple[int, int] | None = None,
     calibration: Iterable[np.ndarray] | None = None,
@@ -90,6 +90,7 @@ def tflite(
             (B, H, W, 3), or gives something else than logits of the size of its input, or that TFLite's own
             operators cannot express; another number of classes than the table's; Keras runs on another backend
             than TensorFlow.
+        OSError: nothing can be written at `path`, which is found before the model is converted, or the disk is full.
 
     Example:
         >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
@@ -104,19 +105,19 @@ def tflite(
         ((1, 4, 6), (1, 4, 6, 2))
     """
     require_tensorflow("the export of a TFLite file")
-    path = Path(path)
+    path = user_path(path)
+    require_types(model, classes)
     _require_place(path, overwrite)
     images = _calibration(precision, calibration)
     height, width = image_size(model, size)
     resized = (height, width) if height and width else None
-    samples = None if images is None else checked_images(images, resized)
+    samples = None if images is None else calibration_batches(images, resized)
     require_logits(model, classes, (height or TRIAL_SIZE[0], width or TRIAL_SIZE[1]))
     content = _converted(in_float32(model), precision, (height, width), samples)
     content = with_metadata(content, model.name, LABELS if classes is not None else None)
     if classes is not None:
         content = _with_classes(content, classes)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda partial: partial.write_bytes(content))
+    write_whole_file(path, content)
     return path
 
 
@@ -129,12 +130,12 @@ def _require_place(path: Path, overwrite: bool) -> None:
 
 
 def _calibration(precision: str, calibration: Iterable[np.ndarray] | None) -> Iterable[np.ndarray] | None:
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision not in TFLITE_PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(TFLITE_PRECISIONS)}, got {precision!r}")
     if precision == "int8" and calibration is None:
         raise ValueError(
-            "precision='int8' needs calibration: some tens of images of the kind that the file will see, uint8 "
-            "(H, W, 3); 'dynamic' needs none"
+            "precision='int8' needs calibration (--calibration): some tens of images of the kind that the file will "
+            "see, uint8 (H, W, 3); 'dynamic' needs none"
         )
     if precision != "int8" and calibration is not None:
         raise ValueError(f"calibration goes with precision='int8' alone, not with {precision!r}: leave one of them out")
@@ -151,7 +152,8 @@ def _converted(
         archive = keras.export.ExportArchive()
         images = tf.TensorSpec((1, *size, 3), tf.uint8, name="images")
         archive.add_endpoint("serving_default", image_signature(shared_logits(model, 1, size)), [images])
-        archive.write_out(folder, verbose=False)
+        with one_line_errors(Path(folder), TEMPORARY):
+            archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         try:
             if samples is not None:

@@ -9,20 +9,14 @@ import tensorflow as tf
 
 import keras_cacnet as kc
 from keras_cacnet.datasets import ClassTable
-from keras_cacnet.export import tflite, verify
-from keras_cacnet.export.float32 import in_float32
-from keras_cacnet.export.tflite import PRECISIONS
-from keras_cacnet.export.tflite_operators import operators
+from keras_cacnet.export import TFLITE_PRECISIONS, tflite, verify
+from keras_cacnet.export.exportable_models import in_float32
+from keras_cacnet.export.tflite_quantization import operators
 from keras_cacnet.models.heads import APCHead, DMHead, PSPHead
 from keras_cacnet.models.heads.modules import ONE_SIZE, REWEIGHTINGS
 
 # Odd and even, smaller and larger than those before: the interpreter allocates anew each time.
 SIZES = ((1, 33, 47), (1, 64, 48), (1, 17, 96), (2, 48, 64), (1, 33, 47))
-
-
-@pytest.fixture(scope="module")
-def network(settled):
-    return settled(kc.CaCNet(5, backbone="resnet14_narrow", head_channels=8, kernel_sizes=(3, 5)))
 
 
 @pytest.fixture
@@ -49,9 +43,9 @@ def signature(path):
     return {name: (entry["dtype"].__name__, entry["shape_signature"].tolist()) for name, entry in details.items()}
 
 
-def test_float32_is_keras_at_every_size(network, photographs, tmp_path):
-    path = tflite(network, tmp_path / "cacnet.tflite")
-    result = verify(path, network, photographs(*SIZES))
+def test_float32_is_keras_at_every_size(cacnet, photographs, tmp_path):
+    path = tflite(cacnet, tmp_path / "cacnet.tflite")
+    result = verify(path, cacnet, photographs(*SIZES))
     assert result.largest_difference <= 1e-4
     assert result.equal_ids >= 0.9999
     assert result.shapes == tuple((*shape, 3) for shape in SIZES)
@@ -73,7 +67,7 @@ def test_a_size_makes_every_shape_fixed(model, photographs, tmp_path):
         verify(path, model, photographs((1, 28, 20)))
 
 
-@pytest.mark.parametrize("precision", [name for name in PRECISIONS if name != "float32"])
+@pytest.mark.parametrize("precision", [name for name in TFLITE_PRECISIONS if name != "float32"])
 def test_other_precisions_are_smaller_and_close(small, settled, photographs, tmp_path, precision):
     settled(small)
     calibration = noisy(*[(24, 32)] * 8) if precision == "int8" else None

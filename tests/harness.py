@@ -28,6 +28,7 @@ def check_layer(
     folder,
     tolerance=1e-11,
     roundings=2,
+    half_gain=1,
     sizes_unknown=True,
     integers=True,
     weights=(-1.0, 1.5),
@@ -44,23 +45,24 @@ def check_layer(
         tolerance: relative and absolute, of float64; in float32 it is 1e6 times that.
         roundings: how often a value is rounded to half precision, the result included; None for layers that compute
             in half precision, whose values are then only held against a coarse tolerance.
+        half_gain: factor on all weights in half precision, so that roundings before a sigmoid show behind it.
         sizes_unknown: whether it takes any height and width.
         integers: whether integers are to give what the same numbers give as floats.
         weights: the range from which all weights are drawn, but for variances.
     """
     shapes = [shape if isinstance(shape[0], tuple) else (shape,) for shape in shapes]
 
-    def built(dtype="float64"):
+    def built(dtype="float64", gain=1):
         layer = make(dtype=dtype)
         if not layer.built:
             layer.build(_nested([(None, *shape[1:]) for shape in shapes[0]]))
-        return random_weights(layer, *weights)
+        return random_weights(layer, *(gain * bound for bound in weights))
 
     layer = built()
     # The other process works while this one goes on.
-    compare_jax = _asked_jax(built(), shapes[0], oracle, folder)
+    compare_jax = _asked_jax(built("float32"), shapes[0], oracle, tolerance, folder)
     assert sum(int(np.prod(weight.shape)) for weight in layer.trainable_variables) == parameters
-    _check_values(built, shapes, oracle, tolerance, roundings)
+    _check_values(built, shapes, oracle, tolerance, roundings, half_gain)
     _check_gradients(layer, shapes[0])
     if integers:
         _check_integers(layer, shapes[0])
@@ -144,10 +146,10 @@ def assert_close(found, expected, tolerance, what=""):
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance, err_msg=what)
 
 
-def _check_values(built, shapes, oracle, tolerance, roundings):
+def _check_values(built, shapes, oracle, tolerance, roundings, gain):
     for dtype in ("float64", "float32", "mixed_bfloat16", "mixed_float16"):
-        layer = built(dtype)
         compute = keras.dtype_policies.get(dtype).compute_dtype
+        layer = built(dtype, gain if "16" in compute else 1)
         bound = {"float64": tolerance, "float32": 1e6 * tolerance}.get(compute)
         for shape in shapes:
             inputs = _inputs(shape, compute)
@@ -176,7 +178,7 @@ def _check_half(outputs, expected, compute, roundings, dtype):
             bound = 20 * unit * np.abs(exact).max()
         else:
             # Each rounding is half a unit off; sums were in float32.
-            bound = (roundings / 2 + 0.1) * unit * np.abs(exact) + 1e-5
+            bound = (roundings / 2 + 0.1) * unit * np.abs(exact) + 1e-4
         excess = np.abs(_exact(output) - exact) - bound
         assert np.all(excess <= 0), (dtype, excess.max())
 
@@ -245,24 +247,23 @@ def _check_frozen(model, shape, path):
     assert all(np.array_equal(a, b) for a, b in zip(before, loaded.variables, strict=True))
 
 
-def _asked_jax(layer, shape, oracle, folder):
-    inputs = _inputs(shape, "float64")
-    model = _model_of(layer, [x.shape[1:] for x in inputs], "float64")
+def _asked_jax(layer, shape, oracle, tolerance, folder):
+    inputs = _inputs(shape, "float32")
+    model = _model_of(layer, [x.shape[1:] for x in inputs])
     found_by_jax = elsewhere("jax")(model, inputs, folder)
     values, exact = weights_of(layer), [_exact(x) for x in inputs]
 
     def compare():
-        found = found_by_jax()
-        # Keras' batch norm under JAX takes a reciprocal root that is exact to float32 alone.
-        bound = 3e-6
+        found, bound = found_by_jax(), 1e6 * tolerance
         assert_close(found["outputs"], oracle(values, *exact, training=False), bound, "JAX")
-        assert_close(found["training"], oracle(values, *exact, training=True), bound, "JAX, training")
+        # Variances of a few values are divided by.
+        assert_close(found["training"], oracle(values, *exact, training=True), 10 * bound, "JAX, training")
         variables = [*map(tf.Variable, inputs), *(weight.value for weight in model.trainable_variables)]
         with tf.GradientTape() as tape:
             outputs = keras.tree.flatten(model(_nested(variables[: len(inputs)]), training=True))
             loss = sum(tf.reduce_sum(output * _direction(output.shape)) for output in outputs)
         expected = tape.gradient(loss, variables, unconnected_gradients="zero")
-        assert_close(found["gradients"], [_exact(x) for x in expected], bound, "gradients under JAX")
+        assert_close(found["gradients"], [_exact(x) for x in expected], 10 * bound, "gradients under JAX")
 
     return compare
 
@@ -331,7 +332,6 @@ def elsewhere(backend, **environment):
             **os.environ,
             "KERAS_BACKEND": backend,
             "JAX_PLATFORMS": "cpu",
-            "JAX_ENABLE_X64": "1",
             # Compiling takes longer than running what it gives.
             "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
             **environment,
@@ -386,4 +386,4 @@ def _exact(x):
 
 
 def _direction(shape):
-    return np.cos(np.arange(np.prod(shape))).reshape(shape)
+    return np.cos(np.arange(np.prod(shape))).reshape(shape).astype("float32")

@@ -19,14 +19,14 @@ MAKERS = {
     "fixed": FixedKernelLayer,
     "fc": lambda **settings: FullyConnectedKernelLayer(SIZE, **settings),
     "gap": PooledKernelLayer,
-    "se": lambda **settings: SqueezeExcitationLayer(reduction=2, **settings),
+    "se": lambda **settings: SqueezeExcitationLayer(reduction=1, **settings),
 }
 # Section 4.2: h w s^2 c for FC and s^2 c^2 for GAP, each with a batch norm of 2c; s^2 c for fixed kernels.
 PARAMETERS = {
     "fixed": SQUARED * CHANNELS,
     "fc": 5 * 4 * SQUARED * CHANNELS + 2 * CHANNELS,
     "gap": SQUARED * CHANNELS**2 + 2 * CHANNELS,
-    "se": 2 * CHANNELS * 1 + 1 + CHANNELS,
+    "se": 2 * CHANNELS**2 + 2 * CHANNELS,
 }
 KERNELS = ("fixed", "fc", "gap")
 every = pytest.mark.parametrize("name", MAKERS)
@@ -86,6 +86,7 @@ def test_it_is_what_the_equations_say(name, tmp_path):
         lambda values, x, training: x * reference_weighting(name, values, x, training),
         parameters=PARAMETERS[name],
         folder=tmp_path,
+        half_gain=8 if name == "gap" else 1,
     )
 
 
@@ -108,6 +109,16 @@ def test_statistics_are_those_of_the_batch_in_training_alone(name):
     assert np.allclose(x * layer.weighting(x, training=True), x * expected, rtol=0, atol=1e-9)
     moved = {path for path, value in weights_of(layer).items() if not np.array_equal(value, before[path])}
     assert moved == (set() if name in ("fixed", "se") else {"norm/moving_mean", "norm/moving_variance"})
+
+
+def test_se_takes_the_mean_in_float32_under_half_precision():
+    layer, x = SqueezeExcitationLayer(reduction=2, dtype="bfloat16"), tf.cast(1 + features(8, *SIZE, 16), "bfloat16")
+    layer(x)
+    # Large weights that cancel: a mean that is rounded to bfloat16 shows 90 times as much as the rounding of W.
+    layer.set_weights([10 * weight for weight in layer.get_weights()])
+    exact = reference_weighting("se", weights_of(layer), np.asarray(tf.cast(x, "float64")))[:, :1, :1]
+    # Half a unit of bfloat16.
+    assert np.all(np.abs(tf.cast(layer.weighting(x), "float64") - exact) <= 2.0**-8 * exact + 1e-5)
 
 
 def test_se_has_a_bottleneck_of_one_channel_at_least():

@@ -33,8 +33,6 @@ class TrainableModel(keras.Model):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         named = isinstance(inputs, Mapping)
-        if named and list(inputs) != ["images"]:
-            raise ValueError(f"the one input is called images, got {', '.join(map(str, inputs))}")
         images = inputs["images"] if named else inputs
         return self._by_name(images) if named and training else super().call(images, training=training, mask=mask)
 

@@ -299,7 +299,7 @@ def test_bad_settings_are_named(settings, told):
 
 
 def test_no_classes_are_refused():
-    with pytest.raises(ValueError, match="num_classes must be at least 1 and a whole number, got 0"):
+    with pytest.raises(ValueError, match="num_classes must be at least 2 and a whole number, got 0"):
         kc.CaCNet(0, **SMALL)
 
 

@@ -211,3 +211,29 @@ def test_fc_refuses_other_sizes_and_names_both(networks, tmp_path):
 def test_bad_settings_are_named(settings, told):
     with pytest.raises(ValueError, match=told):
         network_of(settings["reweighting"], **settings)
+
+
+def test_none_is_cac_with_the_modules_taken_out(randomise_statistics):
+    """This project's control: the heads' 3x3 convolutions, and nothing that re-weights."""
+    control, cac = network_of("none"), network_of("cac")
+    randomise_statistics(cac)
+    modules = [layer for layer in cac.decoder.layers if isinstance(layer, kc.CaCLayer)]
+    assert len(modules) == 2
+    taken_out = sum(module.count_params() for module in modules)
+    assert control.count_params() == cac.count_params() - taken_out
+    kept = [weight for weight in cac.weights if not re.search(r"head_\d_cac/", weight.path)]
+    assert [weight.path for weight in control.weights] == [weight.path for weight in kept]
+    control.set_weights([np.array(weight) for weight in kept])
+    x = images(2, 30, 40).astype("float32")
+    part = {layer.name: layer for layer in cac.decoder.layers}
+    features = cac.backbone(np.pad(x, ((0, 0), (0, 2), (0, 0), (0, 0)), "edge"))["P5"]
+    before = keras.Model(cac.decoder.input, [part["head_1_relu"].output, part["head_2_relu"].output])(features)
+    reduced = keras.Model(cac.decoder.input, part["reduction_relu"].output)(features)
+    logits = part["classifier"](tf.concat([*before, part["pooling"](reduced)], axis=-1))
+    # The same arithmetic in another order of float32 sums.
+    assert np.allclose(control(x), tf.image.resize(logits, (32, 40))[:, :30], rtol=1e-4, atol=1e-4)
+    assert not np.allclose(control(x), cac(x), rtol=1e-2, atol=1e-2)
+    with pytest.raises(ValueError, match="reweighting='none': there is no weighting"):
+        control.weighting_maps(x)
+    with pytest.raises(ValueError, match="no layer for reweighting='none'"):
+        reweighting_layer("none")

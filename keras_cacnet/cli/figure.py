@@ -84,5 +84,6 @@ def run(options: argparse.Namespace) -> int:
         print("note: no ground truth was found, so its column is left out; --labels names it")
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, picture.savefig)
-    print(f"written: {output}")
+    width, height = picture.bbox.size
+    print(f"written: {output}, {width:.0f}x{height:.0f} pixels")
     return 0

@@ -69,9 +69,8 @@ def add_legend(figure: Figure, entries: list[Entry], columns: int, **options: An
         else Patch(facecolor=np.array(color) / 255, edgecolor=GRAY, linewidth=0.5)
         for _, color in entries
     ]
-    legend = figure.legend(
-        swatches, [""] * len(entries), ncols=columns, frameon=False, handlelength=1.2, handleheight=1.2, **options
-    )
+    spacing = {"handlelength": 1.2, "handleheight": 1.2, "columnspacing": 1.2}
+    legend = figure.legend(swatches, [""] * len(entries), ncols=columns, frameon=False, **spacing, **options)
     for text, (words, _) in zip(legend.get_texts(), entries, strict=True):
         # Names are shown as they are: "$" begins no formula, "_" hides nothing.
         text.set_parse_math(False)
@@ -100,11 +99,15 @@ def legend_strip(entries: list[Entry], width: int, size: int) -> np.ndarray:
     figure = Figure(dpi=_DPI)
     canvas = FigureCanvasAgg(figure)
     place: dict[str, Any] = {"loc": "upper left", "borderaxespad": 0, "fontsize": size * 72 / _DPI}
-    single = add_legend(figure, entries, 1, **place)
-    widest = single.get_window_extent(canvas.get_renderer()).width
-    single.remove()
-    columns = max(1, min(len(entries), int(width // widest)))
-    extent = add_legend(figure, entries, columns, **place).get_window_extent(canvas.get_renderer())
+    legend = add_legend(figure, entries, 1, **place)
+    extent = legend.get_window_extent(canvas.get_renderer())
+    # As many as fit if all were as wide as the widest, and the space between them were none.
+    for columns in range(min(len(entries), int(width // extent.width)), 0, -1):
+        legend.remove()
+        legend = add_legend(figure, entries, columns, **place)
+        extent = legend.get_window_extent(canvas.get_renderer())
+        if extent.width <= width:
+            break
     figure.set_size_inches(max(width, math.ceil(extent.width)) / _DPI, math.ceil(extent.height) / _DPI)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,6 +1,8 @@
 """The command line, from check to export, as a person types it."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_cacnet import evaluation, files
 from keras_cacnet.cli import main
+from keras_cacnet.training import Run
 
 TRAIN = (
     "--verbose 0 --set backbone=resnet14_narrow head_channels=8 crop_size=32 batch_size=2 epochs=1 learning_rate=0.01"
@@ -86,11 +90,69 @@ def test_predict_goes_on_past_what_is_no_image(workplace, capsys):
     output = workplace / "pictures"
     words = ["predict", str(workplace / "run"), str(broken), str(good), "--output", str(output), "--weighting"]
     assert main(words) == 1
-    assert "broken.jpg" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "broken.jpg" in printed.err
     with Image.open(output / "0_ids.png") as ids:
         assert ids.mode == "P"
         assert ids.size == (44, 40)
     assert {path.name for path in output.iterdir()} == {"0_ids.png", "0_overlay.png", "0_weighting.png"}
+    assert printed.out.endswith(f"written: {output}, 1 of 2 inputs\n")
+
+
+def test_predict_says_nothing_of_files_where_none_was_written(workplace, capsys):
+    broken = workplace / "broken.jpg"
+    broken.write_text("no image")
+    for image in (broken, workplace / "nowhere.jpg"):
+        assert main(["predict", str(workplace / "run"), str(image), "--output", str(workplace / "none")]) == 1
+        printed = capsys.readouterr()
+        assert "written" not in printed.out
+        assert printed.err.count("\n") == 1
+        assert printed.err.startswith(f"error: {image}: ")
+
+
+def test_predict_shows_images_by_the_flags_of_evaluate(workplace):
+    image = workplace / "coast" / "images" / "val" / "0.png"
+    flags = "--scales 0.5,1.0 --flip --crop-size 24 --stride 1/2 --base-size 60".split()
+    output = workplace / "shown"
+    assert main(["predict", str(workplace / "run"), str(image), "--output", str(output), *flags]) == 0
+    protocol = evaluation.Protocol((0.5, 1.0), flip=True, crop_size=24, stride=0.5, base_size=60)
+    expected = evaluation.ids(Run(workplace / "run").load_model(), np.asarray(Image.open(image)), protocol)
+    np.testing.assert_array_equal(np.asarray(Image.open(output / "0_ids.png")), expected)
+
+
+def test_a_run_that_cannot_be_written_is_scored_all_the_same(workplace, capsys, monkeypatch):
+    def read_only(path, value):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(files, "write_json", read_only)
+    words = ["evaluate", str(workplace / "run"), "--data", str(workplace / "coast")]
+    assert main([*words, "--markdown", str(workplace / "made" / "scores.md")]) == 0
+    printed = capsys.readouterr()
+    assert "mean IoU" in printed.out
+    assert f"note: {workplace / 'run' / 'evaluation_val.json'} could not be written (Read-only file sys" in printed.out
+    assert "--json FILE names another place" in printed.out
+    assert (workplace / "made" / "scores.md").is_file()
+
+
+@pytest.mark.parametrize("flag", ["--json", "--markdown", "--save-predictions"])
+def test_evaluate_refuses_places_that_cannot_be_written_before_it_scores(workplace, flag, capsys, monkeypatch):
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: pytest.fail("scored"))
+    in_the_way = workplace / "coast" / "classes.txt"
+    words = ["evaluate", str(workplace / "run"), "--data", str(workplace / "coast")]
+    assert main([*words, flag, str(in_the_way / "place")]) == 2
+    assert capsys.readouterr().err == f"error: {in_the_way} is a file, and a folder is needed: name another folder\n"
+
+
+def test_a_tilde_is_the_home_folder(workplace, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    places = "--json ~/a/scores.json --markdown ~/b/scores.md --save-predictions ~/c".split()
+    assert main(["evaluate", str(workplace / "run"), "--data", str(workplace / "coast"), *places]) == 0
+    image = str(workplace / "coast" / "images" / "val" / "0.png")
+    assert main(["predict", str(workplace / "run"), image, "--output", "~/d"]) == 0
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["a", "b", "c", "d"]
+    assert not list((tmp_path / "here").iterdir())
 
 
 def test_export_serves(workplace):
@@ -151,7 +213,10 @@ def test_training_on_a_bad_mask_says_which(workplace, tmp_path, capsys):
         (["train", "--data", "/nowhere", "--output", "x"], "/nowhere"),
         (["evaluate", "/nowhere", "--data", "scenes"], "/nowhere"),
         (["evaluate", "x", "--data", "scenes", "--stride", "1/2"], "--crop-size"),
-        (["evaluate", "x", "--data", "scenes", "--crop-size", "9", "--stride", "2"], "stride must lie in (0, 1]"),
+        (["evaluate", "x", "--data", "scenes", "--crop-size", "9", "--stride", "2"], "--stride must lie in (0, 1]"),
+        (["predict", "x", "a.jpg", "--output", "y", "--crop-size", "0"], "--crop-size must be at least 1 pixel"),
+        (["predict", "x", "a.jpg", "--output", "y", "--channels", "3"], "--channels goes with --weighting"),
+        (["predict", "x", "a.jpg", "--output", "y", "--stride", "1/2"], "--crop-size 512"),
         (["evaluate", "x", "--data", "scenes", "--scales", "0"], "scales must be positive"),
         (["evaluate", "x", "--data", "scenes", "--fusion", "max"], "fusion must be 'softmax_mean' or 'exp_sum'"),
         (["predict", "/nowhere", "a.jpg", "--output", "x"], "/nowhere"),

@@ -50,7 +50,7 @@ def drawn(monkeypatch):
 
 def test_figure_3_has_the_truth_and_every_network(cacnet, model, classes, pairs, drawn):
     picture = predictions_figure({"Baseline": model, "Ours": cacnet}, pairs, classes)
-    assert picture.shape[2] == 3
+    assert [axes.get_title() for axes in picture.axes[:4]] == ["Image", "Ground truth", "Baseline", "Ours"]
     images, columns, _ = drawn[0]
     assert list(columns) == ["Ground truth", "Baseline", "Ours"]
     for index, example in enumerate(pairs):

@@ -3,7 +3,6 @@ import pytest
 
 from keras_cacnet.datasets import VOID, ClassTable, read_image, read_mask
 from keras_cacnet.visualization import overlay
-from keras_cacnet.visualization.overlay import legend_entries, legend_picture
 
 CLASSES = ClassTable(
     ("sky", "sea", "a class with a name that no legend of any size has room for"),
@@ -60,47 +59,12 @@ def test_every_size_becomes_one_that_can_be_looked_at(size, shown):
     assert whole.shape[1] >= shown[1]
 
 
-def test_a_legend_that_is_wider_than_the_photograph_is_not_cut():
-    entries = legend_entries(np.full((4, 4), 2), CLASSES)
-    narrow, wide = (legend_picture(entries, width, size=14) for width in (1, 2000))
-    assert wide.shape[1] == 2000
-    # Swatch and text at the same place, white where the narrow one ends, and a margin on every side.
-    inked = np.flatnonzero((wide < 255).any(axis=(0, 2)))
-    assert 200 < inked[-1] < narrow.shape[1] - 5
-    np.testing.assert_array_equal(narrow, wide[:, : narrow.shape[1]])
-    assert (narrow[0] == 255).all()
-    assert (narrow[-3:] == 255).all()
-    assert (narrow[:, 0] == 255).all()
-
-
-def test_the_legend_names_the_classes_that_occur_the_largest_first():
-    ids = np.zeros((100, 100), "uint8")
-    ids[:60] = 1
-    ids[0, 0] = 2
-    ids[99, :50] = VOID
-    entries = legend_entries(ids, CLASSES)
-    assert [text for text, _ in entries[:3]] == ["sea 60.0 %", "sky 39.5 %", "void 0.5 %"]
-    assert [color for _, color in entries[:3]] == [(20, 60, 140), (90, 160, 220), None]
-    assert entries[3][0] == "a class with a name that no legend of a… <0.1 %"
-    assert len(entries) == 4
-    assert len(legend_entries(np.full((3, 3), 1), CLASSES)) == 1
-
-
 def test_swatches_have_the_colours_of_the_classes():
     image, ids = scene(480, 640)
     legend = overlay(image, ids, CLASSES)[480:].reshape(-1, 3)
     for color in CLASSES.palette[:2]:
         assert (legend == color).all(axis=-1).sum() > 100
     assert not (legend == CLASSES.palette[2]).all(axis=-1).any()
-
-
-def test_many_classes_go_into_columns():
-    entries = [(f"class {number} 0.7 %", (number, 0, 0)) for number in range(150)]
-    picture = legend_picture(entries, width=1920, size=14)
-    assert picture.shape[1] == 1920
-    assert len(picture) < 500
-    reds = {tuple(color) for color in picture.reshape(-1, 3).tolist()}
-    assert {(number, 0, 0) for number in range(150)} <= reds
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1])

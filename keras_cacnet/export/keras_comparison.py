@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_cacnet.evaluation import predict_probabilities
+from keras_cacnet.evaluation import Protocol, scores
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.export.destination import TEMPORARY, one_line_errors
 from keras_cacnet.export.exportable_models import require_types
@@ -130,7 +130,7 @@ def require_runtime(path: Path) -> None:
 def _by_keras(model: keras.Model, image: np.ndarray) -> np.ndarray:
     # On the CPU: a GPU rounds differently.
     with tf.device("CPU:0"):
-        return predict_probabilities(model, image)
+        return scores(model, image, Protocol())
 
 
 def _require_export(path: Path) -> None:

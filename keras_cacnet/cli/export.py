@@ -99,13 +99,13 @@ def _write(
     from keras_cacnet.datasets import read_image
     from keras_cacnet.export import model_card, onnx, saved_model, tflite, write_model_card
     from keras_cacnet.export.card import require_card_places
-    from keras_cacnet.export.exportable_models import image_size
+    from keras_cacnet.export.exportable_models import export_size
 
     if "calibration" in given:
         given["calibration"] = map(read_image, given["calibration"])
     size = None
     if options.format != "saved_model":
-        height, width = image_size(model, given.get("size"))
+        height, width = export_size(model, given.get("size"))
         size = (height, width) if height and width else None
     require_card_places(output)
     card = model_card(trained, options.checkpoint, precision=given.get("precision", "float32"), size=size)

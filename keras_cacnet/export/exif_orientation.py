@@ -15,6 +15,8 @@ _UNITS = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8)
 _WHOLE_NUMBERS = (3, 4, 6, 8, 9, 13, 16)
 # Cameras write EXIF first or second. A file made of millions of empty segments must not keep a server busy.
 _MOST_SEGMENTS = 256
+# Kinds of segments without length and content, as Pillow takes them.
+_BARE = (0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE))
 # How many bytes that belong to nothing may be between two segments of a JPEG.
 _MOST_JUNK = 1024
 
@@ -107,8 +109,7 @@ def _jpeg_exif(file: Any) -> Any:
         kind, length = _number(file, at + 1, 1), tf.maximum(_number(file, at + 2, 2), 2)
         is_exif = (kind == 0xE1) & (_bytes(file, at + 4, 6) == _EXIF)
         content = tf.cond(is_exif, lambda: _bytes(file, at + 10, length - 8), lambda: tf.constant(b""))
-        # 01 and D0 to D9 have neither length nor content.
-        bare = (kind == 0x01) | ((kind >= 0xD0) & (kind <= 0xD9))
+        bare = tf.reduce_any(kind == _BARE)
         return marker(at + 2 + tf.where(bare, tf.zeros_like(length), length)), tf.strings.join([found, content])
 
     def marker(at: Any) -> Any:

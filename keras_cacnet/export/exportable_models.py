@@ -59,26 +59,7 @@ def require_size(size: Any, name: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
-def require_one_image(model: keras.Model) -> tuple[int | None, int | None]:
-    """The height and width that a model says it takes, None where it takes any.
-
-    Raises:
-        ValueError: it takes something else than one batch of RGB images.
-
-    Example:
-        >>> require_one_image(keras.Sequential([keras.Input((None, 64, 3)), keras.layers.Conv2D(2, 1)]))
-        (None, 64)
-    """
-    shapes = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or []]
-    if len(shapes) > 1 or any(len(shape) != 4 or shape[-1] != 3 for shape in shapes):
-        raise ValueError(
-            f"model {model.name!r} takes {', '.join(map(str, shapes))}; an export takes images of any size: build the "
-            "model with one keras.Input((None, None, 3))"
-        )
-    return shapes[0][1:3] if shapes else (None, None)
-
-
-def image_size(model: keras.Model, size: tuple[int, int] | None) -> tuple[int | None, int | None]:
+def export_size(model: keras.Model, size: tuple[int, int] | None) -> tuple[int | None, int | None]:
     """The height and width that an export is for, None where it takes any.
 
     Args:
@@ -86,23 +67,36 @@ def image_size(model: keras.Model, size: tuple[int, int] | None) -> tuple[int | 
         size: what was asked for; None for what the model takes.
 
     Raises:
-        ValueError: the size is none, or the model does not take it.
+        ValueError: the size is none, the model does not take it, or takes something else than one batch of RGB images.
 
     Example:
-        >>> image_size(keras.Sequential([keras.Input((None, 64, 3)), keras.layers.Conv2D(2, 1)]), (32, 64))
+        >>> export_size(keras.Sequential([keras.Input((None, 64, 3)), keras.layers.Conv2D(2, 1)]), (32, 64))
         (32, 64)
     """
-    declared = require_one_image(model)
+    declared = _taken_size(model)
     if size is None:
-        return getattr(model, "input_size", None) or declared
+        return declared
     size = require_size(size, "size")
-    if any(own not in (None, side) for own, side in zip(declared, size, strict=True)):
+    require_image_size(model, *size)
+    # A network with an input_size has been asked, and takes a few others.
+    is_asked = getattr(model, "input_size", None) is not None
+    if not is_asked and any(own not in (None, side) for own, side in zip(declared, size, strict=True)):
         raise ValueError(
             f"model {model.name!r} takes {(None, *declared, 3)}, not images of {size[0]}x{size[1]}: leave size out, or "
             "build the model with keras.Input((None, None, 3))"
         )
-    require_image_size(model, *size)
     return size
+
+
+def _taken_size(model: keras.Model) -> tuple[int | None, int | None]:
+    """The height and width of the images that a model says it takes, None where it takes any."""
+    shapes = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or []]
+    if len(shapes) > 1 or any(len(shape) != 4 or shape[-1] != 3 for shape in shapes):
+        raise ValueError(
+            f"model {model.name!r} takes {', '.join(map(str, shapes))}; an export takes images of any size: build the "
+            "model with one keras.Input((None, None, 3))"
+        )
+    return getattr(model, "input_size", None) or (shapes[0][1:3] if shapes else (None, None))
 
 
 def require_any_size(model: keras.Model) -> None:
@@ -111,7 +105,7 @@ def require_any_size(model: keras.Model) -> None:
     Raises:
         ValueError: the model does not take (B, H, W, 3) of any height and width.
     """
-    size = image_size(model, None)
+    size = export_size(model, None)
     if size != (None, None):
         words = "x".join("any" if side is None else str(side) for side in size)
         raise ValueError(

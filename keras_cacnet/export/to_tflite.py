@@ -15,7 +15,7 @@ from tensorflow.lite.python.convert_phase import ConverterError
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.export.destination import TEMPORARY, one_line_errors, require_file_place, write_whole_file
-from keras_cacnet.export.exportable_models import TRIAL_SIZE, image_size, in_float32, require_logits, require_types
+from keras_cacnet.export.exportable_models import TRIAL_SIZE, export_size, in_float32, require_logits, require_types
 from keras_cacnet.export.signatures import image_signature, shared_logits
 from keras_cacnet.export.tflite_metadata import with_metadata
 from keras_cacnet.export.tflite_quantization import calibration_batches, operators, quantized
@@ -109,7 +109,7 @@ def tflite(
     require_types(model, classes)
     _require_place(path, overwrite)
     images = _calibration(precision, calibration)
-    height, width = image_size(model, size)
+    height, width = export_size(model, size)
     resized = (height, width) if height and width else None
     samples = None if images is None else calibration_batches(images, resized)
     require_logits(model, classes, (height or TRIAL_SIZE[0], width or TRIAL_SIZE[1]))

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import keras_cacnet as kc
 from keras_cacnet.export import onnx, saved_model, tflite, verify
-from keras_cacnet.export.exportable_models import in_float32, require_size
+from keras_cacnet.export.exportable_models import export_size, in_float32, require_size
 
 WRITERS = {"1": saved_model, "cacnet.tflite": tflite, "cacnet.onnx": onnx}
 
@@ -126,3 +126,6 @@ def test_a_network_for_one_size_is_told_the_formats_for_it(tmp_path):
     network = kc.CaCNet(2, backbone="resnet14_narrow", head_channels=4, reweighting="fc", input_size=(32, 32))
     with pytest.raises(ValueError, match="takes images of 32x32 alone; .* a TFLite or an ONNX file, which may"):
         saved_model(network, tmp_path / "1")
+    assert export_size(network, None) == (32, 32)
+    # Of as many positions as 32x32.
+    assert export_size(network, (25, 32)) == (25, 32)

@@ -10,26 +10,49 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import keras
+from keras import layers
 
-from keras_cacnet.models.levels import feature_levels, image_input
+from keras_cacnet.wording import listed
 
 OUTPUT_STRIDES = (8, 16, 32)
+LEVELS = ("P2", "P3", "P4", "P5")
 
-# Keras' defaults (0.99, 1e-3) and keras-cv's (0.99, 1.001e-5) let the moving statistics of a run of a few
-# hundred steps lag far behind; these two are PyTorch's, which the paper's own backbone was trained with.
+# With Keras' default of 0.99 the moving statistics of a run of a few hundred steps lag far behind. This is
+# PyTorch's, which the paper's own backbone was trained with.
 BATCH_NORM_MOMENTUM = 0.9
-BATCH_NORM_EPSILON = 1e-5
 
-_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
-_POOLINGS = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
-_RESAMPLINGS = (keras.layers.Conv2DTranspose, keras.layers.UpSampling2D, keras.layers.Cropping2D)
+# Images of which the original's grids are worked out: two sizes, and no square, so that rows, columns and
+# what does not follow the image's size are told apart. All are divisible by any stride up to 256.
+_SIZES = ((512, 768), (1024, 1280))
+
+_CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
+_POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D)
+_GLOBAL_POOLINGS = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+# What computes every position from the same position of its inputs. Classes are compared, not their bases:
+# a subclass may do anything.
+_POINTWISE_LAYERS = (
+    *(layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax, layers.Identity, layers.Dense),
+    *(layers.BatchNormalization, layers.LayerNormalization, layers.Normalization, layers.Rescaling),
+    *(layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout, layers.GaussianNoise),
+    *(layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum, layers.Concatenate),
+)
+_CONVNEXT_LAYERS = ("LayerScale", "StochasticDepth")  # pointwise; keras.applications does not export them
+_POINTWISE_OPERATIONS = (
+    *("Absolute", "Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Maximum", "Minimum", "Negative", "Clip"),
+    *("Square", "Sqrt", "Exp", "Tanh", "Concatenate", "Cast", "ConvertToTensor", "Softmax", "Softplus", "Sigmoid"),
+    *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Gelu", "Silu", "HardSigmoid", "HardSilu"),
+)
 
 
 class _Grid(NamedTuple):
-    """Where a tensor's values lie: `stride` pixels apart, `dilation` times finer than in the original."""
+    """Where the original's values lie: `stride` pixels apart, `excess` more rows and columns than pixels / stride."""
 
-    stride: int = 1
-    dilation: int = 1
+    stride: int
+    excess: tuple[int, int] = (0, 0)
+
+
+# A tensor that follows the image's size, but in no such way: tokens, or strides that differ by axis.
+_UNKNOWN = _Grid(0)
 
 
 def dilate(
@@ -37,10 +60,13 @@ def dilate(
 ) -> keras.Model:
     """Rebuild a convolutional backbone with a finer output grid and the same weights.
 
-    Strides beyond `output_stride` are removed, and whatever follows is dilated in their place. The first
-    convolution of a dilated stage keeps the dilation of its input (as PyTorch-Encoding does), so that at
-    sizes divisible by the original stride the result, sampled at the original's positions, equals the
-    original to rounding. Batch norms get momentum 0.9 and epsilon 1e-5 (ours, after PyTorch).
+    Strides beyond `output_stride` are removed, and what follows is dilated in their place. The first convolution
+    of a dilated stage keeps the dilation of its input (as PyTorch-Encoding does), so that at sizes divisible by
+    the original stride the result, sampled at the original's positions, equals the original to rounding: explicit
+    padding, squeeze-and-excitation (its mean is taken over the original's positions) and patches included.
+    At other multiples of `output_stride` all windows lie where they lie at those sizes, whereas the original
+    would shift "same" ones by its grids' parity, or drop the last rows. At its own stride a backbone is not
+    changed. Batch norms get momentum 0.9 (ours, after PyTorch) and keep their epsilon.
 
     Args:
         backbone: a functional model of one image input with named feature levels: keras-cv's or KerasHub's
@@ -50,13 +76,17 @@ def dilate(
         synchronized: whether batch norms average their statistics over all replicas.
         name: the name of the new model.
 
+    Shapes:
+        - input: (B, H, W, channels), H and W divisible by `output_stride`
+        - output: level Pn is (B, H / stride, W / stride, c), stride = min(2^n, output_stride)
+
     Returns:
-        A plain functional `keras.Model` of plain Keras layers that keep their names. Its output is a dict,
-        level -> (B, ceil(H / stride), ceil(W / stride), channels).
+        A flat functional `keras.Model` of plain Keras layers that keep their names. Its output is a dict of levels.
 
     Raises:
-        ValueError: no such levels, an output stride that is none of 8, 16 and 32 or larger than the
-            network's own, or a layer that has no dilated counterpart (a pooling in the dilated part).
+        ValueError: no such levels, or levels of another stride or size, an output stride that is none of 8, 16
+            and 32 or larger than the network's own, or a layer that has no exact dilated counterpart, such as
+            attention, pooling over windows, or a layer that is not Keras'; the message names it.
 
     Example:
         >>> import keras
@@ -71,36 +101,11 @@ def dilate(
     Reference:
         The paper's section 4.1 (dilation 2 and 4 in the last two stages, output stride 8).
     """
-    return rebuild(backbone, output_stride, synchronized, name)
-
-
-def rebuild(
-    backbone: keras.Model,
-    output_stride: int,
-    synchronized: bool,
-    name: str,
-    normalization: keras.layers.Layer | None = None,
-) -> keras.Model:
-    """`dilate`, and where `normalization` is given, with this layer in front and any image size.
-
-    Args:
-        backbone, output_stride, synchronized, name: as in `dilate`.
-        normalization: applied first, to an input (None, None, 3) called "image"; None keeps the input.
-
-    Returns, Raises:
-        As `dilate`.
-    """
     check_output_stride(output_stride)
-    original = keras.Model(image_input(backbone), feature_levels(backbone), name=name)
-    if normalization is None:
-        source = original.input
-        image = keras.Input(batch_shape=source.shape, dtype=source.dtype, name=source.name)
-    else:
-        # Float32 at least: half precision would round the images before they are normalised.
-        dtype = "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
-        image = keras.Input((None, None, 3), dtype=dtype, name="image")
-
-    rewriter = _Rewriter(output_stride, synchronized, image, normalization)
+    original = _flat(keras.Model(_image_input(backbone), feature_levels(backbone), name=name))
+    source = original.input
+    image = keras.Input((None, None, source.shape[-1]), dtype=source.dtype, name=source.name)
+    rewriter = _Rewriter(output_stride, synchronized, image)
     dilated = keras.models.clone_model(
         original,
         input_tensors=image,
@@ -108,72 +113,147 @@ def rebuild(
         clone_function=lambda layer: layer,
         call_function=rewriter,
     )
-    reached, removed = rewriter.grid(dilated.output["P5"])
-    if reached != output_stride:
-        raise ValueError(
-            f"output_stride={output_stride} cannot be reached: P5 of the network {backbone.name!r} has "
-            f"output stride {reached * removed}, and removing strides from there gives {reached}. "
-            "Dilating refines a grid, it cannot coarsen one."
-        )
+    rewriter.check_levels(backbone.name, dilated.output)
     for layer in dilated.layers:
-        if layer.weights and layer.name in rewriter.sources:
+        if layer.name in rewriter.sources:
             layer.set_weights(rewriter.sources[layer.name].get_weights())
+            if isinstance(layer, layers.Normalization):
+                layer.finalize_state()  # it computes with copies of its weights
     return dilated
 
 
 def check_output_stride(output_stride: int) -> None:
-    """Refuse an output stride that a ResNet cannot have.
-
-    Args:
-        output_stride: pixels between neighbouring positions of P5.
-
-    Raises:
-        ValueError: it is none of 8, 16 and 32.
-    """
+    """Refuse an output stride that is none of 8, 16 and 32."""
     if output_stride not in OUTPUT_STRIDES:
         raise ValueError(f"output_stride has to be one of 8, 16 and 32, and is {output_stride!r}.")
 
 
-class _Rewriter:
-    """Calls a dilated copy of each layer, in the order of the graph, keeping account of the grids."""
+def _image_input(backbone: keras.Model) -> keras.KerasTensor:
+    inputs = getattr(backbone, "inputs", None) if isinstance(backbone, keras.Model) else None
+    if not inputs or len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] is None:
+        raise ValueError(
+            "The backbone has to be a functional keras.Model with one input (batch, height, width, "
+            f"channels), and is {backbone!r}."
+        )
+    return inputs[0]
 
-    def __init__(
-        self,
-        output_stride: int,
-        synchronized: bool,
-        image: keras.KerasTensor,
-        normalization: keras.layers.Layer | None,
-    ) -> None:
+
+def feature_levels(backbone: keras.Model) -> dict[str, keras.KerasTensor]:
+    """The levels that a backbone names, wherever its library keeps them."""
+    # A Sequential model has outputs, but no `output` before it is called.
+    outputs = None if isinstance(backbone, keras.Sequential) else backbone.output
+    if getattr(backbone, "pyramid_level_inputs", None):  # keras-cv's: level -> layer name
+        found = {level: backbone.get_layer(layer).output for level, layer in backbone.pyramid_level_inputs.items()}
+    elif getattr(backbone, "pyramid_outputs", None):  # KerasHub's: level -> tensor
+        found = dict(backbone.pyramid_outputs)
+    else:
+        found = dict(outputs) if isinstance(outputs, dict) else {}
+    if "P4" not in found or "P5" not in found:
+        raise ValueError(
+            f"The backbone {backbone.name!r} needs feature levels named P4 and P5 (P2 and P3 are kept where "
+            f"there are any), and names {sorted(found) or 'none'}. Give it a dict of outputs: "
+            'keras.Model(inputs, {"P2": ..., "P3": ..., "P4": ..., "P5": ...}).'
+        )
+    return {level: found[level] for level in LEVELS if level in found}
+
+
+def _flat(model: keras.Model) -> keras.Model:
+    """The same layers, with those of models inside the model in their place."""
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        inside = isinstance(operation, keras.Model)
+        return operation.call(*args, **kwargs) if inside else operation(*args, **kwargs)
+
+    while any(isinstance(operation, keras.Model) for operation in model.operations):
+        model = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+    return model
+
+
+class _Rewriter:
+    """Calls a dilated copy of each layer, in the order of the graph, keeping account of the original's grids.
+
+    A value of the original at (i, j) of its grid is the dilated network's at (d i, d j), where d is the
+    original's stride over the output stride, and 1 where nothing was removed.
+    """
+
+    def __init__(self, output_stride: int, synchronized: bool, image: keras.KerasTensor) -> None:
         self.output_stride = output_stride
         self.synchronized = synchronized
-        self.sources: dict[str, keras.layers.Layer] = {}
-        self._copies: dict[str, tuple[dict[str, Any], keras.layers.Layer]] = {}
-        self._image = image
-        self._normalized = image if normalization is None else normalization(image)
-        # The tensor is kept beside its grid: an id may be given again once its owner is gone.
-        self._grids = {id(x): (x, _Grid()) for x in (image, self._normalized)}
-
-    def grid(self, tensor: keras.KerasTensor) -> _Grid:
-        return self._grids[id(tensor)][1]
+        self.sources: dict[str, layers.Layer] = {}
+        self._copies: dict[str, tuple[dict[str, Any], layers.Layer]] = {}
+        # Tensor of the copy -> the original's at the sizes tried. The tensor is kept beside it: an id may be given
+        # again once its owner is gone.
+        specs = [keras.KerasTensor((None, *size, image.shape[-1]), image.dtype) for size in _SIZES]
+        self._originals = {id(image): (image, specs)}
 
     def __call__(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
-        args, kwargs = keras.tree.map_structure(lambda x: self._normalized if x is self._image else x, (args, kwargs))
-        tensors = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
-        before = max((self.grid(x) for x in tensors), key=lambda grid: grid.dilation)
-        config, padding, after = self._plan(operation, before)
-        if padding is not None:
-            args = (padding(args[0]), *args[1:])
+        before = [self._grid(x) for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
+        specs = self._original_outputs(operation, args, kwargs)
+        after = [_grid(sizes) for sizes in zip(*map(keras.tree.flatten, specs), strict=True)]
+        if getattr(operation, "data_format", None) == "channels_first":
+            raise ValueError(f"Layer {operation.name!r} takes channels first; a backbone has to take them last.")
+
+        if type(operation).__name__ == "ConvertToTensor" and specs[0].dtype == args[0].dtype:
+            return args[0]  # flattening leaves one at each inner model's entrance
+
+        config = operation.get_config()
+        if isinstance(operation, layers.BatchNormalization):
+            config |= {"momentum": BATCH_NORM_MOMENTUM, "synchronized": self.synchronized}
+        if any(grid is not None and grid.stride > self.output_stride for grid in (*before, *after)):
+            args = self._prepare(operation, config, args, before, after)
         outputs = self._copy(operation, config)(*args, **kwargs)
-        for x in keras.tree.flatten(outputs):
-            self._grids[id(x)] = (x, after)
+        for x, *sizes in zip(keras.tree.flatten(outputs), *map(keras.tree.flatten, specs), strict=True):
+            self._originals[id(x)] = (x, sizes)
         return outputs
+
+    def check_levels(self, backbone: str, levels: dict[str, keras.KerasTensor]) -> None:
+        for level, x in levels.items():
+            specs, grid = self._originals[id(x)][1], self._grid(x)
+            sizes = [f"{spec.shape[1:-1]} for an image of {size}" for spec, size in zip(specs, _SIZES, strict=True)]
+            if grid is None or grid is _UNKNOWN or any(grid.excess):
+                raise ValueError(
+                    f"Level {level} of the backbone {backbone!r} does not divide the image: its size is "
+                    f"{listed(sizes)}. Convolutions without padding lose rows; a fixed size cannot follow the image."
+                )
+            wanted, reached = min(2 ** int(level[1]), self.output_stride), min(grid.stride, self.output_stride)
+            if reached != wanted:
+                raise ValueError(
+                    f"output_stride={self.output_stride} cannot be reached: level {level} of the backbone {backbone!r} "
+                    f"has stride {grid.stride}, and needs {wanted} or a multiple. Dilating refines a grid, it cannot "
+                    "coarsen one."
+                )
+
+    def _grid(self, x: keras.KerasTensor) -> _Grid | None:
+        return _grid(self._originals[id(x)][1])
+
+    def _removed(self, grid: _Grid | None) -> int:
+        """How many times finer the dilated network's grid is."""
+        return 1 if grid is None else max(1, grid.stride // self.output_stride)
+
+    def _original_outputs(self, operation: Any, args: Any, kwargs: Any) -> list[Any]:
+        """What the original computes from these inputs, at the sizes tried."""
+        specs = []
+        for index, size in enumerate(_SIZES):
+            inputs = keras.tree.map_structure(
+                lambda x, index=index: self._originals[id(x)][1][index] if isinstance(x, keras.KerasTensor) else x,
+                (args, kwargs),
+            )
+            try:
+                specs.append(operation.compute_output_spec(*inputs[0], **inputs[1]))
+            except Exception as cause:
+                raise ValueError(
+                    f"Layer {operation.name!r} ({type(operation).__name__}) does not take images of any size: for one "
+                    f"of {size} it says {cause}. Build the backbone for images of (None, None, channels)."
+                ) from cause
+        return specs
 
     def _copy(self, operation: Any, config: dict[str, Any]) -> Any:
         known, copy = self._copies.get(operation.name, (None, None))
         if copy is None:
             copy = operation.__class__.from_config(config)
             self._copies[operation.name] = (config, copy)
-            self.sources[operation.name] = operation
+            if getattr(operation, "weights", None):
+                self.sources[operation.name] = operation
         elif known != config:
             raise ValueError(
                 f"Layer {operation.name!r} is used at two places that need different dilations; give each "
@@ -181,71 +261,100 @@ class _Rewriter:
             )
         return copy
 
-    def _plan(self, operation: Any, grid: _Grid) -> tuple[dict[str, Any], keras.layers.ZeroPadding2D | None, _Grid]:
-        """The copy's config, the padding to set before it, and the grid of its output."""
-        config = operation.get_config()
-        if isinstance(operation, keras.layers.BatchNormalization):
-            config["momentum"] = BATCH_NORM_MOMENTUM
-            config["epsilon"] = BATCH_NORM_EPSILON
-            config["synchronized"] = self.synchronized
-        elif isinstance(operation, keras.layers.ZeroPadding2D):
-            config["padding"] = [[side * grid.dilation for side in axis] for axis in operation.padding]
-        elif isinstance(operation, _CONVOLUTIONS):
-            return self._plan_convolution(operation, config, grid)
-        elif isinstance(operation, _POOLINGS):
-            stride = _square(operation, "strides")
-            if grid.dilation > 1 or grid.stride * stride > self.output_stride:
-                raise _no_counterpart(operation, "a pooling")
-            grid = _Grid(grid.stride * stride, grid.dilation)
-        elif isinstance(operation, _RESAMPLINGS):
-            raise _no_counterpart(operation, "a resampling")
-        elif isinstance(operation, keras.Model):
-            raise ValueError(f"The backbone holds the model {operation.name!r} as a layer; pass a flat one.")
-        elif grid.dilation > 1 and type(operation).__name__ == "Pad":
-            raise _no_counterpart(operation, "keras.ops.pad")
-        return config, None, grid
+    def _prepare(self, operation: Any, config: dict[str, Any], args: Any, before: list[Any], after: list[Any]) -> Any:
+        """Dilate the config of a layer, and return its inputs with what has to be done to them first."""
+        dilation = max(map(self._removed, before), default=1)
+        known = all(grid is None or self._refined(grid) for grid in (*before, *after)) and _known_activation(operation)
+        if known and type(operation) in _GLOBAL_POOLINGS:
+            # Over the positions of the original alone.
+            return (self._extra(operation, layers.AveragePooling2D, "sample", 1, dilation)(args[0]), *args[1:])
+        if known and type(operation) is layers.ZeroPadding2D:
+            config["padding"] = [[side * dilation for side in axis] for axis in operation.padding]
+            return args
+        if known and type(operation) in _CONVOLUTIONS:
+            return self._prepare_convolution(operation, config, args, before[0], after[0])
+        if known and type(operation) in _POOLINGS and tuple(operation.pool_size) == (1, 1):
+            config["strides"] = [self._refined(after[0]) // self._refined(before[0])] * 2
+            return args
+        if known and _is_pointwise(operation):
+            return args
+        raise ValueError(
+            f"Layer {operation.name!r} ({type(operation).__name__}) has no exact counterpart on the finer grid of "
+            f"output_stride={self.output_stride}, where Keras' convolutions, global pooling and layers that treat "
+            "every position alike have one. Take a larger output_stride or another backbone."
+        )
 
-    def _plan_convolution(
-        self, layer: Any, config: dict[str, Any], grid: _Grid
-    ) -> tuple[dict[str, Any], keras.layers.ZeroPadding2D | None, _Grid]:
-        stride = _square(layer, "strides")
+    def _refined(self, grid: _Grid) -> int:
+        """The dilated network's stride where the original has this grid; 0 where there can be none."""
+        if grid.stride <= self.output_stride:
+            return grid.stride
+        return 0 if grid.stride % self.output_stride else self.output_stride
+
+    def _prepare_convolution(self, layer: Any, config: dict[str, Any], args: Any, before: _Grid, after: _Grid) -> Any:
+        dilation, stride = self._removed(before), self._refined(after) // self._refined(before)
+        sides = []
+        for axis, (size, rate) in enumerate(zip(layer.kernel_size, layer.dilation_rate, strict=True)):
+            reach = (size - 1) * rate
+            # "same" pads until the last window ends with the last row, the smaller half first. The taps have to stay
+            # where they were, so the first half is kept, scaled; the second gives the size.
+            total = 0
+            if layer.padding == "same":
+                last = before.excess[axis] % layer.strides[axis] or layer.strides[axis]
+                total = max(reach + 1 - last, 0)
+            first = total // 2 * dilation
+            grown = after.excess[axis] * self._removed(after) * stride - before.excess[axis] * dilation
+            sides.append((first, grown + reach * dilation - first))
+        config["strides"] = [stride, stride]
         config["dilation_rate"] = [
-            rate * grid.dilation if size > 1 else rate
+            rate * dilation if size > 1 else rate
             for size, rate in zip(layer.kernel_size, layer.dilation_rate, strict=True)
         ]
-        if grid.dilation == 1 and grid.stride * stride <= self.output_stride:
-            return config, None, _Grid(grid.stride * stride, 1)
+        as_same = layer.padding == "same" and stride == 1 and all(first == last for first, last in sides)
+        if as_same or not any(map(any, sides)):
+            return args
+        config["padding"] = "valid"
+        return (self._extra(layer, layers.ZeroPadding2D, "pad", sides)(args[0]), *args[1:])
 
-        config["strides"] = [1, 1]
-        padding = None
-        if layer.padding == "same" or max(layer.kernel_size) <= stride:
-            # At sizes divisible by the stride, "same" pads reach + 1 - stride in total, the smaller half
-            # first, and so does "valid" where the windows don't overlap: nothing. The taps have to stay where
-            # they were, so the first half is kept (scaled), and the second keeps the size. "same" at stride 1
-            # would do otherwise for an odd total: the sides differ where there was a stride or an even size.
-            sides = []
-            for size, rate in zip(layer.kernel_size, layer.dilation_rate, strict=True):
-                reach = (size - 1) * rate
-                first = max(reach + 1 - stride, 0) // 2 * grid.dilation
-                sides.append([first, reach * grid.dilation - first])
-            if any(first != last for first, last in sides):
-                config["padding"] = "valid"
-                padding = keras.layers.ZeroPadding2D(
-                    sides, data_format=layer.data_format, dtype=layer.dtype_policy, name=f"{layer.name}_pad"
-                )
-        return config, padding, _Grid(grid.stride, grid.dilation * stride)
+    def _extra(self, layer: Any, kind: Any, purpose: str, *settings: Any) -> layers.Layer:
+        """A layer of ours, without weights, to be set before one of the backbone's."""
+        name = f"{layer.name}_dilation_{purpose}"
+        extra = kind(*settings, data_format="channels_last", dtype=layer.dtype_policy, name=name)
+        return self._copies.setdefault(name, (extra.get_config(), extra))[1]
 
 
-def _square(layer: Any, attribute: str) -> int:
-    """The one stride of a layer, refusing different strides along height and width."""
-    rows, columns = getattr(layer, attribute)
-    if rows != columns:
-        raise ValueError(f"Layer {layer.name!r} has strides {(rows, columns)}; only equal strides can be dilated.")
-    return rows
+def _grid(specs: Any) -> _Grid | None:
+    """The grid of a tensor of the original from its shapes at the sizes tried; None for one without positions."""
+    small, large = (tuple(spec.shape) for spec in specs)
+    if small == large:
+        return None
+    if len(small) != 4 or small[3] != large[3] or None in small[1:]:
+        return _UNKNOWN
+    strides = {
+        (pixels_b - pixels_a) / (b - a) if b > a else 0
+        for pixels_a, pixels_b, a, b in zip(*_SIZES, small[1:3], large[1:3], strict=True)
+    }
+    stride = strides.pop()
+    if strides or stride < 1 or stride % 1:
+        return _UNKNOWN
+    rows, columns = (size - pixels // int(stride) for size, pixels in zip(small[1:3], _SIZES[0], strict=True))
+    return _Grid(int(stride), (rows, columns))
 
 
-def _no_counterpart(layer: Any, kind: str) -> ValueError:
-    return ValueError(
-        f"Layer {layer.name!r} ({type(layer).__name__}) is {kind} where the network would be dilated, and "
-        "has no dilated counterpart. Use a larger output_stride, or a backbone that strides in convolutions."
-    )
+def _is_pointwise(operation: Any) -> bool:
+    kind, module = type(operation).__name__, type(operation).__module__
+    if module == "keras.src.applications.convnext":
+        return kind in _CONVNEXT_LAYERS
+    if not isinstance(operation, layers.Layer):
+        known = module.startswith("keras.src.ops.") and kind in _POINTWISE_OPERATIONS
+    else:
+        known = type(operation) in _POINTWISE_LAYERS and _known_activation(operation)
+    axis = getattr(operation, "axis", -1)
+    return known and all(index in (-1, 3) for index in (axis if isinstance(axis, list | tuple) else [axis]))
+
+
+def _known_activation(layer: Any) -> bool:
+    """Whether a layer's activation, if it has one, is Keras' own and so no convolution in disguise."""
+    activation = getattr(layer, "activation", None)
+    if isinstance(activation, layers.Layer):
+        return _is_pointwise(activation)
+    return activation is None or getattr(activation, "__module__", "").startswith("keras.src.")

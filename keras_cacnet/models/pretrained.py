@@ -15,28 +15,33 @@ import h5py
 import keras
 import numpy as np
 
-from keras_cacnet.models.resnets import (
+from keras_cacnet.files import user_path
+from keras_cacnet.models.architectures import (
     ARCHITECTURES,
     IMAGENET_PRESETS,
     KERAS_CV,
     KERAS_HUB,
-    architecture,
+    EfficientNetLite,
     from_preset,
     identify,
     load_library,
     network,
     preset_handle,
 )
+from keras_cacnet.models.efficientnet_lite import imagenet_file, read_pytorch_weights
 from keras_cacnet.models.transfer import Arrays, Pretrained, arrays_of
+from keras_cacnet.wording import listed
 
 IMAGENET_NORMALIZATION = "imagenet_normalization"
 UNIT_NORMALIZATION = "unit_normalization"
+LITE_NORMALIZATION = "efficientnet_lite_normalization"
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
 
 # KerasHub's and torchvision's ResNets saw mean/deviation, keras-cv's saw x/255 alone.
 _NORMALIZATIONS = {KERAS_CV: UNIT_NORMALIZATION, KERAS_HUB: IMAGENET_NORMALIZATION}
+_ALL_NORMALIZATIONS = (UNIT_NORMALIZATION, IMAGENET_NORMALIZATION, LITE_NORMALIZATION)
 _UNNAMED = "layers/"
 # A ResNet's layers with weights, under the names that Keras gives their classes in files.
 _KINDS = {"conv2d": keras.layers.Conv2D, "batch_normalization": keras.layers.BatchNormalization}
@@ -61,14 +66,21 @@ def read_weights(weights: str | os.PathLike[str], name: str) -> Pretrained:
         Traceback (most recent call last):
         FileNotFoundError: weights='resnet50.keras': there is no such file or folder...
     """
+    architecture = ARCHITECTURES[name]
     if weights == "imagenet":
+        if isinstance(architecture, EfficientNetLite):
+            return _read_pytorch(imagenet_file(name), architecture)
         return _download(name)
-    path = Path(weights)
+    path = user_path(weights)
     if not path.exists():
         raise FileNotFoundError(
             f"weights={str(weights)!r}: there is no such file or folder (looked for {path.absolute()}). "
             "Pass None, 'imagenet', a preset folder, a .weights.h5 file or a .keras model."
         )
+    if path.suffix in (".pth", ".pt"):
+        if isinstance(architecture, EfficientNetLite):
+            return _read_pytorch(path, architecture)
+        raise ValueError(f"{path} is PyTorch's, and {name} takes the weights of keras-cv and KerasHub.")
     if path.is_dir():
         return _read_preset(path / CONFIG_FILE, None, name)
     if path.suffix == ".keras":
@@ -78,9 +90,10 @@ def read_weights(weights: str | os.PathLike[str], name: str) -> Pretrained:
 
 def _download(name: str) -> Pretrained:
     if name not in IMAGENET_PRESETS:
+        lites = [other for other, architecture in ARCHITECTURES.items() if isinstance(architecture, EfficientNetLite)]
         raise ValueError(
             f"There are no ImageNet weights of {name}: neither keras-cv nor KerasHub has any. Take "
-            f"one of {', '.join(IMAGENET_PRESETS)}, start from weights=None, or pass a path."
+            f"one of {', '.join([*IMAGENET_PRESETS, *lites])}, start from weights=None, or pass a path."
         )
     library, preset = IMAGENET_PRESETS[name]
     handle = preset_handle(library, preset)
@@ -95,6 +108,11 @@ def _download(name: str) -> Pretrained:
             f'folder. Bring it here and pass weights="path/to/folder". The reason: {reason}'
         ) from cause
     return Pretrained(library, _NORMALIZATIONS[library], arrays_of(resnet), f"{library}'s preset {preset}")
+
+
+def _read_pytorch(path: Path, architecture: EfficientNetLite) -> Pretrained:
+    arrays = read_pytorch_weights(path, architecture.block_names())
+    return Pretrained(KERAS_CV, LITE_NORMALIZATION, arrays, str(path))
 
 
 def _read_preset(config_path: Path, weights_path: Path | None, name: str) -> Pretrained:
@@ -113,10 +131,10 @@ def _read_preset(config_path: Path, weights_path: Path | None, name: str) -> Pre
             f"{config_path} describes {serialized.get('registered_name') or serialized.get('class_name')!r}, "
             "which is no plain ResNet (v1) of keras-cv or KerasHub."
         )
-    if found != architecture(name):
+    if found != ARCHITECTURES[name]:
         known = [other for other, candidate in ARCHITECTURES.items() if candidate == found]
         hint = f"that is {known[0]}, ask for it by that name" if known else "no backbone here has these"
-        raise ValueError(f"{config_path} does not describe {name} {architecture(name)} but {found}: {hint}.")
+        raise ValueError(f"{config_path} does not describe {name} {ARCHITECTURES[name]} but {found}: {hint}.")
     path = weights_path or config_path.parent / (serialized.get("weights") or WEIGHTS_FILE)
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} has no {path.name}: download it too, beside its {CONFIG_FILE}.")
@@ -129,7 +147,7 @@ def _read_preset(config_path: Path, weights_path: Path | None, name: str) -> Pre
 
 def _read_weights_file(path: Path, name: str) -> Pretrained:
     arrays, layers = _read_layers(path)
-    normalization = next((layer for layer in _NORMALIZATIONS.values() if layer in layers), None)
+    normalization = next((layer for layer in _ALL_NORMALIZATIONS if layer in layers), None)
     if arrays and normalization:  # only our own files hold such a layer
         return Pretrained(_library(arrays, path), normalization, arrays, str(path))
     config_path = path.parent / CONFIG_FILE
@@ -161,7 +179,7 @@ def _read_model(path: Path) -> Pretrained:
     if library in _NORMALIZATIONS:
         return Pretrained(library, _NORMALIZATIONS[library], arrays, str(path))
     names = {layer.name for layer in resnet.layers}
-    for normalization in _NORMALIZATIONS.values():
+    for normalization in _ALL_NORMALIZATIONS:
         if normalization in names:
             return Pretrained(_library(arrays, path), normalization, arrays, str(path))
     raise ValueError(
@@ -204,8 +222,8 @@ def _named_by_order(arrays: Arrays, resnet: keras.Model) -> Arrays:
 
 
 def _library(arrays: Arrays, path: Path) -> str:
-    if any(layer.startswith("v2_stack_") for layer in arrays):
+    if any(layer.startswith(("v2_stack_", "block1a_")) for layer in arrays):
         return KERAS_CV
     if any(layer.startswith("stack") for layer in arrays):
         return KERAS_HUB
-    raise ValueError(f"{path} holds none of the layers of a ResNet; it has {', '.join(sorted(arrays)[:4])}.")
+    raise ValueError(f"{path} holds none of the layers of a backbone; it has {listed(sorted(arrays), 4)}.")

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_cacnet.models.resnets import ARCHITECTURES
+from keras_cacnet.models.architectures import ARCHITECTURES, ResNet
+from keras_cacnet.wording import listed
 
 Arrays = dict[str, list[np.ndarray]]
 
@@ -64,10 +65,9 @@ def assign_weights(resnet: keras.Model, pretrained: Pretrained, name: str) -> No
         if ours != theirs:
             problems.append(f"layer {layer}: the network has {_shapes(ours)}, the file {_shapes(theirs)}")
     if problems:
-        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         guess = _resembles(pretrained.arrays)
         hint = f" The file looks like {guess}." if guess and guess != name else ""
-        raise ValueError(f"{pretrained.origin} does not fit {name}: {'; '.join(problems[:3])}{more}.{hint}")
+        raise ValueError(f"{pretrained.origin} does not fit {name}: {listed(problems, 3, '; ')}.{hint}")
     for layer, arrays in pretrained.arrays.items():
         if not all(np.isfinite(array).all() for array in arrays):
             raise ValueError(f"{pretrained.origin}: layer {layer} holds values that are not finite.")
@@ -87,6 +87,6 @@ def _resembles(arrays: Arrays) -> str | None:
             blocks[int(match[2]) % 4] += 1
     block_type = "block" if any(layer.endswith("block1_3_conv") for layer in arrays) else "basic_block"
     for name, candidate in ARCHITECTURES.items():
-        if (candidate.block_type, candidate.blocks) == (block_type, tuple(blocks)):
+        if isinstance(candidate, ResNet) and (candidate.block_type, candidate.blocks) == (block_type, tuple(blocks)):
             return name
     return None

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_cacnet.models.architectures import ARCHITECTURES, KERAS_CV, network
 from keras_cacnet.models.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone
 from keras_cacnet.models.dilation import dilate
-from keras_cacnet.models.resnets import ARCHITECTURES, KERAS_CV, network
 
 
 def image(height=64, width=96, seed=0):

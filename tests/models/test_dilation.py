@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import pytest
 
+from keras_cacnet.models.architectures import ARCHITECTURES, KERAS_CV, KERAS_HUB, ResNet, network
 from keras_cacnet.models.backbones import backbone
 from keras_cacnet.models.dilation import dilate
-from keras_cacnet.models.resnets import KERAS_CV, KERAS_HUB, Architecture, architecture, network
 
 # Both libraries want 64 filters in the first stack of basic blocks, KerasHub in any first stack.
-SMALL_BASIC = Architecture("basic_block", (1, 2, 2, 2), (64, 24, 24, 24))
-SMALL_BOTTLENECK = Architecture("block", (1, 2, 2, 2), (64, 8, 8, 8))
+SMALL_BASIC = ResNet("basic_block", (1, 2, 2, 2), (64, 24, 24, 24))
+SMALL_BOTTLENECK = ResNet("block", (1, 2, 2, 2), (64, 8, 8, 8))
 SMALL = [
     pytest.param(library, small, id=f"{library}-{small.block_type}")
     for library in (KERAS_CV, KERAS_HUB)
@@ -69,7 +69,7 @@ def test_a_trous_identity(library, small, output_stride):
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_a_trous_identity_of_the_real_networks(name):
-    model = randomized(network(KERAS_CV, architecture(name)))
+    model = randomized(network(KERAS_CV, ARCHITECTURES[name]))
     assert_a_trous(levels(model), dilate(model, 8), 8, (96, 64))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import keras_cacnet as kc
 from keras_cacnet.layers.normalization import ImageNormalization
-from keras_cacnet.models.resnets import KERAS_CV, KERAS_HUB, Architecture, network
+from keras_cacnet.models.architectures import KERAS_CV, KERAS_HUB, ResNet, network
 
 CLASSES, SIZE, BATCH, STEPS = 4, (32, 40), 4, 2
 
@@ -55,8 +55,8 @@ def custom():
 BACKBONES = {
     "custom": custom,
     "by name": lambda: "resnet14_narrow",
-    "keras-cv's": lambda: network(KERAS_CV, Architecture("basic_block", (1, 1, 1, 1), (64, 64, 64, 64))),
-    "KerasHub's": lambda: network(KERAS_HUB, Architecture("block", (1, 1, 1, 1), (64, 16, 16, 32))),
+    "keras-cv's": lambda: network(KERAS_CV, ResNet("basic_block", (1, 1, 1, 1), (64, 64, 64, 64))),
+    "KerasHub's": lambda: network(KERAS_HUB, ResNet("block", (1, 1, 1, 1), (64, 16, 16, 32))),
 }
 
 

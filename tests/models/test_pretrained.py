@@ -11,24 +11,24 @@ import numpy as np
 import pytest
 from keras_cv.src.utils.preset_utils import save_to_preset
 
-from keras_cacnet.models import resnets
+from keras_cacnet.models import architectures
+from keras_cacnet.models.architectures import KERAS_CV, KERAS_HUB, ResNet
 from keras_cacnet.models.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone
 from keras_cacnet.models.cacnet import CaCNet
-from keras_cacnet.models.resnets import KERAS_CV, KERAS_HUB, Architecture
 
-TINY = Architecture("block", (1, 1, 1, 1), (64, 8, 8, 8))
-DEEPER = Architecture("block", (1, 2, 1, 1), (64, 8, 8, 8))
+TINY = ResNet("block", (1, 1, 1, 1), (64, 8, 8, 8))
+DEEPER = ResNet("block", (1, 2, 1, 1), (64, 8, 8, 8))
 LIBRARIES = [KERAS_CV, KERAS_HUB]
 
 
 @pytest.fixture(autouse=True)
 def tiny_architectures(monkeypatch):
-    monkeypatch.setitem(resnets.ARCHITECTURES, "tiny", TINY)
-    monkeypatch.setitem(resnets.ARCHITECTURES, "deeper", DEEPER)
+    monkeypatch.setitem(architectures.ARCHITECTURES, "tiny", TINY)
+    monkeypatch.setitem(architectures.ARCHITECTURES, "deeper", DEEPER)
 
 
 def random_network(library, architecture=TINY, seed=0):
-    model = resnets.network(library, architecture)
+    model = architectures.network(library, architecture)
     rng = np.random.default_rng(seed)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -128,7 +128,7 @@ def test_imagenet_follows_the_preset_table(monkeypatch):
 
     monkeypatch.setattr("keras_cacnet.models.pretrained.from_preset", from_preset)
     for name in ("resnet18", "resnet50", "resnet101", "resnet152"):
-        monkeypatch.setitem(resnets.ARCHITECTURES, name, TINY)
+        monkeypatch.setitem(architectures.ARCHITECTURES, name, TINY)
         library = KERAS_CV if name == "resnet50" else KERAS_HUB
         assert_same(backbone(name, "imagenet"), random_network(library), library)
     assert asked == [

@@ -1,13 +1,13 @@
-"""The ResNets of keras-cv and KerasHub, by depth: the only module that imports these two libraries.
+"""The networks of keras-cv and KerasHub, by name: the only module that imports these two libraries.
 
-Both build the same layers with the same weights, but keras-cv's bottleneck blocks stride on their first 1x1
+Both build the same ResNets with the same weights, but keras-cv's bottleneck blocks stride on their first 1x1
 convolution and pad "same", KerasHub's stride on the 3x3 convolution and pad explicitly. So weights trained in
 one graph are silently wrong in the other, and a network has to be built by the library of its weights.
 """
 
 from __future__ import annotations
 
-import difflib
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,9 +18,10 @@ KERAS_HUB = "keras_hub"
 
 _HUB_BLOCKS = {"basic_block": "basic_block", "block": "bottleneck_block"}
 _STRIDES = [1, 2, 2, 2]
+_LITE_REPEATS = (1, 2, 2, 3, 3, 4, 1)
 
 
-class Architecture(NamedTuple):
+class ResNet(NamedTuple):
     """What tells one ResNet v1 from another, in keras-cv's words."""
 
     block_type: str
@@ -28,14 +29,30 @@ class Architecture(NamedTuple):
     filters: tuple[int, ...] = (64, 128, 256, 512)
 
 
-ARCHITECTURES = {
-    "resnet18": Architecture("basic_block", (2, 2, 2, 2)),
-    "resnet34": Architecture("basic_block", (3, 4, 6, 3)),
-    "resnet50": Architecture("block", (3, 4, 6, 3)),
-    "resnet101": Architecture("block", (3, 4, 23, 3)),
-    "resnet152": Architecture("block", (3, 8, 36, 3)),
+class EfficientNetLite(NamedTuple):
+    """What tells one EfficientNet-Lite from another: factors of its channels and of its blocks a stage."""
+
+    width: float
+    depth: float
+
+    def block_names(self) -> list[str]:
+        """What keras-cv's layers begin with, block by block: the first and the last stage are never deepened."""
+        stages = list(enumerate(_LITE_REPEATS, start=1))
+        repeats = [n if stage in (1, 7) else math.ceil(n * self.depth) for stage, n in stages]
+        return [f"block{stage}{'abcdef'[i]}_" for (stage, _), n in zip(stages, repeats, strict=True) for i in range(n)]
+
+
+ARCHITECTURES: dict[str, ResNet | EfficientNetLite] = {
+    "resnet18": ResNet("basic_block", (2, 2, 2, 2)),
+    "resnet34": ResNet("basic_block", (3, 4, 6, 3)),
+    "resnet50": ResNet("block", (3, 4, 6, 3)),
+    "resnet101": ResNet("block", (3, 4, 23, 3)),
+    "resnet152": ResNet("block", (3, 8, 36, 3)),
     # Ours, in no paper: one bottleneck block a stage at half the width, 2.0M parameters, for CPUs and tests.
-    "resnet14_narrow": Architecture("block", (1, 1, 1, 1), (32, 64, 128, 256)),
+    "resnet14_narrow": ResNet("block", (1, 1, 1, 1), (32, 64, 128, 256)),
+    "efficientnet_lite0": EfficientNetLite(1.0, 1.0),
+    "efficientnet_lite1": EfficientNetLite(1.0, 1.1),
+    "efficientnet_lite2": EfficientNetLite(1.1, 1.2),
 }
 
 # keras-cv's own preset where it has one. The others are KerasHub's; nobody has ResNet-34 (v1).
@@ -47,46 +64,25 @@ IMAGENET_PRESETS = {
 }
 
 
-def architecture(name: str) -> Architecture:
-    """Look an architecture up by name.
+def network(library: str, architecture: ResNet | EfficientNetLite) -> keras.Model:
+    """Build a network with random weights, without its input's normalisation, for any image size.
 
     Args:
-        name: one of `ARCHITECTURES`.
+        library: `KERAS_CV` or `KERAS_HUB`: whose graph; EfficientNet-Lites are keras-cv's alone.
+        architecture: which network.
 
     Returns:
-        Its `Architecture`.
-
-    Raises:
-        ValueError: an unknown name; the message has the known ones and the nearest.
-
-    Example:
-        >>> architecture("resnet101").blocks
-        (3, 4, 23, 3)
-    """
-    if name not in ARCHITECTURES:
-        near = difflib.get_close_matches(str(name).lower(), ARCHITECTURES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"There is no backbone {name!r}.{hint} The names are {', '.join(ARCHITECTURES)}.")
-    return ARCHITECTURES[name]
-
-
-def network(library: str, architecture: Architecture) -> keras.Model:
-    """Build a ResNet with random weights, without its input's normalisation, for any image size.
-
-    Args:
-        library: `KERAS_CV` or `KERAS_HUB`: whose graph.
-        architecture: which ResNet.
-
-    Returns:
-        The library's own `ResNetBackbone`.
+        The library's own `ResNetBackbone`, or a model of the levels of its `EfficientNetLiteBackbone`.
 
     Raises:
         ImportError: the library is not installed.
 
     Example:
-        >>> network(KERAS_CV, architecture("resnet14_narrow")).count_params()
+        >>> network(KERAS_CV, ARCHITECTURES["resnet14_narrow"]).count_params()
         2030784
     """
+    if isinstance(architecture, EfficientNetLite):
+        return _efficientnet_lite(architecture)
     resnet = _backbone_class(library)
     if library == KERAS_CV:
         return resnet(
@@ -108,7 +104,28 @@ def network(library: str, architecture: Architecture) -> keras.Model:
     )
 
 
-def identify(serialized: Mapping[str, Any]) -> tuple[str, Architecture | None]:
+def _efficientnet_lite(architecture: EfficientNetLite) -> keras.Model:
+    import keras_cv
+
+    lite = keras_cv.models.EfficientNetLiteBackbone(
+        width_coefficient=architecture.width,
+        depth_coefficient=architecture.depth,
+        stackwise_kernel_sizes=[3, 3, 5, 3, 5, 5, 3],
+        stackwise_num_repeats=list(_LITE_REPEATS),
+        stackwise_input_filters=[32, 16, 24, 40, 80, 112, 192],
+        stackwise_output_filters=[16, 24, 40, 80, 112, 192, 320],
+        stackwise_expansion_ratios=[1, 6, 6, 6, 6, 6, 6],
+        stackwise_strides=[1, 2, 2, 2, 1, 2, 1],
+        include_rescaling=False,
+        # Of the original's training alone; the random state of a backbone's dropout would have to be saved.
+        drop_connect_rate=0.0,
+    )
+    levels = {level: lite.get_layer(lite.pyramid_level_inputs[level]).output for level in ("P2", "P3", "P4")}
+    # keras-cv's P5 is the 1x1 convolution to 1280 channels, which belongs to the classifier.
+    return keras.Model(lite.input, {**levels, "P5": lite.get_layer("block7a_project_bn").output}, name="backbone")
+
+
+def identify(serialized: Mapping[str, Any]) -> tuple[str, ResNet | None]:
     """Tell from a preset's config.json whose network it is, and which.
 
     Args:
@@ -139,7 +156,7 @@ def identify(serialized: Mapping[str, Any]) -> tuple[str, Architecture | None]:
     block_type = block_types.get(config.get("block_type", "block"))
     if not plain or block_type is None:
         return library, None
-    return library, Architecture(block_type, tuple(config[f"{prefix}blocks"]), tuple(config[f"{prefix}filters"]))
+    return library, ResNet(block_type, tuple(config[f"{prefix}blocks"]), tuple(config[f"{prefix}filters"]))
 
 
 def preset_handle(library: str, preset: str) -> str:

@@ -16,7 +16,6 @@ from keras_cacnet.models.heads.base import positions, presence_classifier
 from keras_cacnet.models.heads.fcn import auxiliary_head
 from keras_cacnet.models.objective import TrainableModel
 from keras_cacnet.models.saving import SavableModel, require_current_format, set_trainable_flags, trainable_flags
-from keras_cacnet.wording import listed
 
 RES4_STRIDE = 16  # of a ResNet that is not dilated
 
@@ -100,7 +99,7 @@ class SegmentationNetwork(TrainableModel, SavableModel):
                 f"weights={weights!r} goes with a backbone given by name; load the weights of a model before passing it"
             )
         else:
-            network = dilate(_require_channels_last(backbone), output_stride, synchronizes(synchronized))
+            network = dilate(backbone, output_stride, synchronizes(synchronized))
         channels = {level: tensor.shape[-1] for level, tensor in network.output.items()}
         decoder = head.decoder(channels["P5"], context)
         auxiliary = auxiliary_head(channels["P4"], context) if auxiliary_weight else None
@@ -194,20 +193,6 @@ class SegmentationNetwork(TrainableModel, SavableModel):
         network = cls(dtype=dtype, **config)
         set_trainable_flags(network, flags)
         return network
-
-
-def _require_channels_last(backbone: keras.Model) -> keras.Model:
-    first = [
-        layer.name
-        for layer in getattr(backbone, "layers", [])
-        if getattr(layer, "data_format", None) == "channels_first"
-    ]
-    if first:
-        raise ValueError(
-            f"the backbone {backbone.name!r} has its channels first, in {listed(first, limit=3)}; images and features "
-            "are (B, H, W, C): build it under keras.config.set_image_data_format('channels_last')"
-        )
-    return backbone
 
 
 @contextmanager

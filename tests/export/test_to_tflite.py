@@ -162,7 +162,8 @@ def test_other_heads_convert(settled, photographs, tmp_path, head):
     assert "INT8" not in {
         operator.dtype for operator in dynamic if operator.kind in ("BATCH_MATMUL", "DEPTHWISE_CONV_2D")
     }
-    verify(path, model, images)
+    # Infinite where there is NaN.
+    assert verify(path, model, images).largest_difference < 1
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ import keras
 
 from keras_cacnet.layers.normalization import ImageNormalization
 from keras_cacnet.models.architectures import ARCHITECTURES, KERAS_CV, EfficientNetLite, network
-from keras_cacnet.models.dilation import check_output_stride, dilate, feature_levels
+from keras_cacnet.models.dilation import check_output_stride, dilate
+from keras_cacnet.models.levels import feature_levels
 from keras_cacnet.models.pretrained import IMAGENET_NORMALIZATION, LITE_NORMALIZATION, UNIT_NORMALIZATION, read_weights
 from keras_cacnet.models.transfer import assign_weights
 from keras_cacnet.wording import did_you_mean

@@ -194,7 +194,7 @@ def test_training_on_a_bad_mask_says_which(workplace, tmp_path, capsys):
     Image.fromarray(np.full((40, 44), 77, "uint8")).save(bad / "labels" / "train" / "3.png")
     assert main(["train", "--data", str(bad), "--output", str(tmp_path / "run"), *TRAIN]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: bad: 1 problem:\n")
+    assert error.startswith(f"error: {bad}: 1 problem:\n")
     assert "3.png" in error
     assert "77" in error
 

@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _notes(recipe: Recipe, dataset: SegmentationDataset, experiment: Experiment | None, started: bool) -> list[str]:
     notes = []
-    if recipe.weights is None and not started:
+    if recipe.weights is None and not started and not recipe.rate_warning():
         notes.append("the backbone starts from random weights, the paper's from ImageNet's (--set weights=imagenet)")
     if experiment and len(dataset.classes) != experiment.num_classes:
         notes.append(

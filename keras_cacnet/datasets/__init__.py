@@ -77,3 +77,7 @@ def open_dataset(data: str | os.PathLike[str], data_dir: str | os.PathLike[str] 
     if not user_path(data).exists() and (near := did_you_mean(data, (*PUBLISHED, "scenes"), cutoff=0.7)):
         raise ValueError(f"{data}: neither a folder nor a data set that is known by name{near}")
     return Folder(data)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

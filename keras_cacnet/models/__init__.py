@@ -7,3 +7,7 @@ from keras_cacnet.models.dilation import dilate
 from keras_cacnet.models.network import SegmentationNetwork
 
 __all__ = ["CaCNet", "SegmentationNetwork", "backbone", "dilate", "heads"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

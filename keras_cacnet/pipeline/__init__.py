@@ -5,3 +5,7 @@ from keras_cacnet.pipeline.batches import evaluation_batches, reading_error, tra
 from keras_cacnet.pipeline.calls import call
 
 __all__ = ["augment", "call", "evaluation_batches", "reading_error", "training_batches", "window_batches"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

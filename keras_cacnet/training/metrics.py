@@ -8,6 +8,8 @@ from keras import ops
 from keras_cacnet.labels import check_classes, read_masks, void_id, whole_number
 from keras_cacnet.training.losses import SegmentationCrossentropy
 
+__all__ = ["Crossentropy", "MeanIoU", "PixelAccuracy"]
+
 _JAX = keras.backend.backend() == "jax"  # which has no 64 bits by default
 _INT, _FLOAT = ("int32", "float32") if _JAX else ("int64", "float64")
 
@@ -225,3 +227,7 @@ class Crossentropy(_SegmentationMetric):
     def result(self) -> Any:
         """The mean over what was counted: 0 of nothing, NaN where logits were, or a label was no class."""
         return ops.cast(self.summed / ops.cast(ops.maximum(self.pixels, 1), _FLOAT), self.dtype)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -40,7 +40,8 @@ class ImageNormalization(keras.layers.Layer):
 
     def call(self, images: Any) -> Any:
         images = ops.cast(images, self.compute_dtype)
-        mean, std = (ops.cast(value, self.compute_dtype) for value in (self.mean, self.std))
+        # Not by a cast: that would take the numbers to float32 first.
+        mean, std = (ops.convert_to_tensor(value, self.compute_dtype) for value in (self.mean, self.std))
         return (images / 255 - mean) / std
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:

@@ -48,7 +48,7 @@ def batches(folder: Path, split: str, classes: kc.datasets.ClassTable, side: int
 
 def train(folder: Path, output: Path, backbone: str, weights: str | None, side: int, epochs: int) -> keras.Model:
     dataset = kc.datasets.open_dataset(folder)
-    kc.datasets.check_labels(dataset, "train")  # such as masks of 0 and 255, where 255 would be void
+    kc.datasets.require_labels(dataset, "train")  # such as masks of 0 and 255, where 255 would be void
     classes = dataset.classes
     data, scored = (batches(folder, split, classes, side, batch_size=8) for split in ("train", "val"))
     # Random weights learn little at the rate that suits pretrained ones, which the larger one would undo.

@@ -101,7 +101,7 @@ def dilate(
     Reference:
         The paper's section 4.1 (dilation 2 and 4 in the last two stages, output stride 8).
     """
-    check_output_stride(output_stride)
+    require_output_stride(output_stride)
     original = flat(keras.Model(image_input(backbone), feature_levels(backbone), name=name))
     source = original.input
     image = keras.Input((None, None, source.shape[-1]), dtype=source.dtype, name=source.name)
@@ -124,7 +124,7 @@ def dilate(
     return dilated
 
 
-def check_output_stride(output_stride: int) -> None:
+def require_output_stride(output_stride: int) -> None:
     """Refuse an output stride that is none of 8, 16 and 32."""
     if output_stride not in OUTPUT_STRIDES:
         raise ValueError(f"output_stride has to be one of 8, 16 and 32, and is {output_stride!r}.")

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
+from keras_cacnet.arguments import require_classes, require_count, require_flag, require_number
 from keras_cacnet.layers.replicas import synchronizes, without_synchronization
 from keras_cacnet.layers.resize import PadToMultiple, ResizeLike
-from keras_cacnet.models.arguments import require_classes, require_count, require_flag, require_number
 from keras_cacnet.models.backbones import backbone as named_backbone
 from keras_cacnet.models.dilation import dilate
 from keras_cacnet.models.heads import Head, HeadContext, head_of

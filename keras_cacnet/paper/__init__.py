@@ -32,7 +32,7 @@ _ON_FIRST_USE = {
     "Variant": "ablation_rows",
     "ablate": "ablation",
     "archive_form": "submission",
-    "check_submission": "submission",
+    "require_submission": "submission",
     "dry_run": "ablation",
     "experiment_named": "published",
     "paired_difference": "ablation_table",

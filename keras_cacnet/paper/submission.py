@@ -126,7 +126,7 @@ def write_submission(
 ) -> None:
     """Predict a split and write the archive for its test server.
 
-    The archive is written under another name, read back (see `check_submission`) and renamed at the end: however the
+    The archive is written under another name, read back (see `require_submission`) and renamed at the end: however the
     command ends, there is a whole archive of that name or what was there before.
     Images are predicted one at a time, and memory is that of the largest.
 
@@ -153,12 +153,12 @@ def write_submission(
 
     def write(path: Path) -> None:
         write_archive(path, form.kind, _predictions(model, source, form, protocol, progress))
-        check_submission(path, source, form, str(output))
+        require_submission(path, source, form, str(output))
 
     write_atomically(output, write)
 
 
-def check_submission(path: str | Path, source: Source, form: ArchiveForm, origin: str | None = None) -> None:
+def require_submission(path: str | Path, source: Source, form: ArchiveForm, origin: str | None = None) -> None:
     """Read an archive as the server will, and hold it against the images.
 
     Args:

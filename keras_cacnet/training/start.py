@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_cacnet.datasets import ClassTable, check_labels, check_layout, fingerprint, shares_images
+from keras_cacnet.datasets import ClassTable, fingerprint, require_labels, require_layout, shares_images
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.files import user_path, write_json
 from keras_cacnet.models.cacnet import CaCNet
@@ -124,9 +124,9 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
                     Progress(),
                 )
         splits = [recipe.split] if scored is None else [recipe.split, str(recipe.validation_split)]
-        check_layout(dataset, splits)
+        require_layout(dataset, splits)
         if former is None:
-            for finding in check_labels(dataset, *splits):
+            for finding in require_labels(dataset, *splits):
                 warnings.warn(f"{dataset.name}: {finding.where}: {finding.message}", TrainingWarning, stacklevel=3)
         images = {split: len(dataset.source(split)) for split in dataset.splits}
         digests = {split: fingerprint(dataset, split) for split in splits}

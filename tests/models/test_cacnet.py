@@ -251,8 +251,8 @@ def test_a_model_as_backbone_keeps_its_weights_and_is_not_shared():
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"num_heads": -1}, "num_heads must be at least 0 and a whole number, got -1"),
-        ({"head_channels": 0}, "head_channels must be at least 1 and a whole number, got 0"),
+        ({"num_heads": -1}, "num_heads must be a whole number from 0 on, got -1"),
+        ({"head_channels": 0}, "head_channels must be a whole number from 1 on, got 0"),
         ({"dropout": 1.0}, "dropout must be in"),
         ({"auxiliary_weight": -0.1}, "auxiliary_weight must be 0 or more and finite, got -0.1"),
         ({"kernel_sizes": (3, 5, 7)}, "3 sizes for num_heads=2"),

@@ -13,7 +13,7 @@ from PIL import Image
 from keras_cacnet.datasets import Example, read_image
 from keras_cacnet.evaluation import Protocol, ids
 from keras_cacnet.layers.resize import ResizeLike
-from keras_cacnet.paper import archive_form, check_submission, submission, write_submission
+from keras_cacnet.paper import archive_form, require_submission, submission, write_submission
 from keras_cacnet.paper.submission import read_archive, write_archive
 
 MEMBERS = [("b/two.txt", b"two" * 1000), ("b/one.txt", b""), ("a.txt", bytes(range(256)))]
@@ -201,10 +201,10 @@ def test_reading_back_finds(tmp_path, change, told):
     form, source = archive_form("voc2012"), examples()
     write_archive(tmp_path / "a.tgz", "tar", handmade(form, source, change))
     if told is None:
-        check_submission(tmp_path / "a.tgz", source, form)
+        require_submission(tmp_path / "a.tgz", source, form)
     else:
         with pytest.raises(ValueError, match=f"a.tgz: {told}"):
-            check_submission(tmp_path / "a.tgz", source, form)
+            require_submission(tmp_path / "a.tgz", source, form)
 
 
 def test_bad_input_is_refused_before_anything_is_predicted(networks, tmp_path):

@@ -257,7 +257,7 @@ def test_a_folder_that_cannot_take_the_run_is_told_before_the_data_is_read(data,
     (tmp_path / "file").touch()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").touch()
-    monkeypatch.setattr("keras_cacnet.training.start.check_layout", None)
+    monkeypatch.setattr("keras_cacnet.training.start.require_layout", None)
     monkeypatch.setattr("keras_cacnet.training.start.CaCNet", None)
     with pytest.raises((ValueError, OSError), match=told):
         train(Job(SHORT, open_dataset(data), tmp_path / place), verbose=0)

@@ -63,5 +63,7 @@ def test_public_names():
             value = getattr(value, name)
         assert callable(value)
     assert all(getattr(kc, name) is not None for name in kc.__all__)
+    assert dir(kc.training) == sorted(kc.training.__all__)
+    assert all(getattr(kc.training, name) is not None for name in kc.training.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = kc.nothing

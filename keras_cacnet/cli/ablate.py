@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import shlex
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +19,7 @@ from keras_cacnet.cli.arguments import (
     given_settings,
     verbosity,
 )
-from keras_cacnet.training.recipes import Recipe
+from keras_cacnet.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from keras_cacnet.datasets import SegmentationDataset
@@ -54,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     from keras_cacnet.files import write_atomically, write_json
     from keras_cacnet.paper import Runs, ablate, dry_run, plan, scored_source, to_json, to_markdown
     from keras_cacnet.paper.published import ENCODING_SCALES
-    from keras_cacnet.training.devices import strategy_for
+    from keras_cacnet.training.cluster import strategy_for
 
     strategy = strategy_for(options.devices or "1")  # before anything else runs on TensorFlow
     experiment = given_experiment(options)
@@ -98,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _facts(laid: Plan, dataset: SegmentationDataset, data: str, scored: int) -> dict[str, Any]:
     from keras_cacnet.paper import scored_split
-    from keras_cacnet.training.trainer import PACKAGES
+    from keras_cacnet.training.start import environment
 
     trained = len(dataset.source(laid.base.split))
     return {
@@ -106,9 +103,8 @@ def _facts(laid: Plan, dataset: SegmentationDataset, data: str, scored: int) -> 
         "classes": len(dataset.classes),
         "trained_on": f"{trained:,} images of {laid.base.split}",
         "scored_on": f"{scored:,} images of {scored_split(laid.base)}, last checkpoint",
+        **environment(),
         "command": shlex.join(["keras-cacnet", *sys.argv[1:]]),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "hardware": {"processors": os.cpu_count(), "machine": platform.machine()},
     }
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from keras_cacnet.training.recipes import PRECISIONS, Recipe
-from keras_cacnet.training.settings import with_settings
+from keras_cacnet.training.recipe import PRECISIONS, Recipe, with_settings
 
 if TYPE_CHECKING:
     from keras_cacnet import evaluation
@@ -108,6 +110,25 @@ def given_settings(options: argparse.Namespace, recipe: Recipe) -> Recipe:
     if any(word.partition("=")[0].strip() == "precision" for word in settings) and changed.precision != precision:
         raise ValueError(f"--precision {precision} and --set precision={changed.precision} differ: give one of them")
     return replace(changed, precision=precision)
+
+
+@contextmanager
+def warnings_in_a_line() -> Iterator[None]:
+    """Print a run's warnings as one line each, without the line of code that gave them."""
+    from keras_cacnet.training import TrainingWarning
+
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def shown(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if issubclass(category, TrainingWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                show(message, category, *place)
+
+        warnings.simplefilter("always", TrainingWarning)
+        warnings.showwarning = shown  # type: ignore[assignment]
+        yield
 
 
 def verbosity(text: str) -> str | int:

@@ -13,9 +13,8 @@ def add(command: AddCommand) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from keras_cacnet.datasets import open_dataset
-    from keras_cacnet.datasets.check import check
+    from keras_cacnet.datasets import check_dataset, open_dataset
 
-    report = check(open_dataset(options.data, options.data_dir), options.split or None)
+    report = check_dataset(open_dataset(options.data, options.data_dir), options.split or None)
     print(report.to_text())
     return 0 if report.ok else 1

@@ -25,8 +25,7 @@ def add(command: AddCommand) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from keras_cacnet.datasets import open_dataset
-    from keras_cacnet.datasets.check import shares_images
+    from keras_cacnet.datasets import open_dataset, shares_images
     from keras_cacnet.evaluation import Protocol, evaluate, prediction_writer
     from keras_cacnet.files import write_atomically, write_json
     from keras_cacnet.pipeline.batches import evaluation_batches

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 
 from keras_cacnet.cli.arguments import AddCommand, add_recipe, given_experiment, given_settings, size
-from keras_cacnet.training.recipes import Recipe
+from keras_cacnet.training.recipe import Recipe
 
 CLASSES = 60
 

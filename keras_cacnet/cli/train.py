@@ -16,9 +16,9 @@ from keras_cacnet.cli.arguments import (
     given_experiment,
     given_settings,
     verbosity,
+    warnings_in_a_line,
 )
-from keras_cacnet.training.recipes import Recipe
-from keras_cacnet.training.settings import changes
+from keras_cacnet.training.recipe import Recipe, changes
 
 if TYPE_CHECKING:
     from keras_cacnet.datasets import SegmentationDataset
@@ -58,9 +58,8 @@ def add(command: AddCommand) -> None:
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
     from keras_cacnet.paper import experiment_named
-    from keras_cacnet.training.devices import strategy_for
-    from keras_cacnet.training.run import Run, begun
-    from keras_cacnet.training.trainer import train
+    from keras_cacnet.training import Job, Run, strategy_for, train
+    from keras_cacnet.training.run import begun
 
     # Before anything else runs on TensorFlow, which a cluster asks for.
     strategy = strategy_for(options.devices or ("all" if options.cluster else "1"), options.cluster)
@@ -76,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         trained = Run(output)
         recipe = recipe if experiment else trained.recipe
         data, data_dir = options.data or trained.config["data"], data_dir or trained.config["data_dir"]
-        if name := trained.config.get("experiment"):
+        if name := trained.config["recipe_name"]:
             experiment = experiment or experiment_named(name)
     if data is None:
         raise ValueError("--data is missing: a folder, or the name of a data set; --recipe brings its own")
@@ -91,19 +90,19 @@ def run(options: argparse.Namespace) -> int:
         print(f"note: {note}")
     if options.resume and not goes_on:
         print(f"note: there is no run in {output} yet, it begins")
-    train(
+    job = Job(
         recipe,
         dataset,
         output,
-        options.resume,
-        options.verbose,
-        str(data),
-        data_dir,
-        name,
-        options.start_from,
-        strategy,
-        options.save_every,
+        resume=options.resume,
+        start_from=options.start_from,
+        save_every=options.save_every,
+        data=str(data),
+        data_dir=data_dir,
+        recipe_name=name,
     )
+    with warnings_in_a_line():
+        train(job, strategy, options.verbose)
     print(f"run: {output}")
     scored = recipe.validation_split if recipe.validation_split in dataset.splits else None
     print(f"next: {_next_command(recipe, experiment, output, str(data), data_dir, scored)}")
@@ -112,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _notes(recipe: Recipe, dataset: SegmentationDataset, experiment: Experiment | None, started: bool) -> list[str]:
     notes = []
-    if recipe.weights is None and not started:
+    if recipe.weights is None and not started and not recipe.rate_warning():
         notes.append("the backbone starts from random weights, the paper's from ImageNet's (--set weights=imagenet)")
     if experiment and len(dataset.classes) != experiment.num_classes:
         notes.append(
@@ -123,7 +122,7 @@ def _notes(recipe: Recipe, dataset: SegmentationDataset, experiment: Experiment 
         notes.append(f"not {experiment.name} as it stands, but with {' '.join(changed)}")
     if recipe.input_size and recipe.validation_split:
         notes.append(
-            f"reweighting={recipe.reweighting} takes images of {recipe.input_size}x{recipe.input_size} alone: between "
+            f"reweighting={recipe.reweighting} takes images of {recipe.input_size}x{recipe.input_size} only: between "
             f"epochs {recipe.validation_split} is scored on windows of that size, side by side, filled up with void"
         )
     return notes

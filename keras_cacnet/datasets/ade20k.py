@@ -7,10 +7,18 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from keras_cacnet.datasets.builder import PublishedBuilder
 from keras_cacnet.datasets.classes import ClassTable
-from keras_cacnet.datasets.native import Layout, find_root, read_list, refuse_overlap, subset_notes
-from keras_cacnet.datasets.native_builder import NativeBuilder
 from keras_cacnet.datasets.source import Example
+from keras_cacnet.datasets.unpacked import (
+    Layout,
+    check_overlap,
+    find_root,
+    read_list,
+    subset_notes,
+    visible_names,
+)
+from keras_cacnet.files import user_path
 
 OFFICIAL_COUNTS = {"train": 20210, "val": 2000, "test": 3352}
 """Examples of the published splits."""
@@ -56,7 +64,7 @@ CLASSES = ClassTable(
 """The 150 classes, ids 1-150 in the files; 0 is void. `ClassTable.to_file` shifts predictions back."""
 
 
-class ADE20K(NativeBuilder):
+class ADE20K(PublishedBuilder):
     """ADE20K: splits train, val and, where its images are there, test without masks.
 
     The whole set is expected: 20,210 images for training and 2,000 for validation, by their official names. Whoever
@@ -94,15 +102,15 @@ class ADE20K(NativeBuilder):
         Raises:
             ValueError: It is not there or not all of it, or an image or a mask has no partner.
         """
-        folder = Path(folder).expanduser()
+        folder = user_path(folder)
         root = find_root(folder, ("ADEChallengeData2016", "."), "images", _EXPECTED)
         lists = {split: root / "ImageSets" / f"{place}.txt" for split, place in _PLACES.items()}
         ids = {split: read_list(path) for split, path in lists.items() if path.exists()}
         for split, place in _PLACES.items():
             if split not in ids:
                 ids[split] = _official_ids(split)
-                _refuse_incomplete(root, place, ids[split], lists[split])
-        refuse_overlap("ade20k", "train", ids["train"], "val", ids["val"])
+                _check_complete(root, place, ids[split], lists[split])
+        check_overlap("ade20k", "train", ids["train"], "val", ids["val"])
         splits = {
             split: tuple(
                 Example(n, root / "images" / place / f"{n}.jpg", root / "annotations" / place / f"{n}.png")
@@ -111,9 +119,9 @@ class ADE20K(NativeBuilder):
             for split, place in _PLACES.items()
         }
         tests = (root / "images" / "testing", root / "release_test" / "testing", folder / "release_test" / "testing")
-        test = next((place for place in tests if any(place.glob("*.jpg"))), None)
+        test = next((place for place in tests if visible_names(place, ".jpg")), None)
         if test is not None:
-            splits["test"] = tuple(Example(path.stem, path, None) for path in sorted(test.glob("*.jpg")))
+            splits["test"] = tuple(Example(n, test / f"{n}.jpg", None) for n in visible_names(test, ".jpg"))
         return Layout(
             name="ade20k",
             root=root,
@@ -128,11 +136,11 @@ def _official_ids(split: str) -> tuple[str, ...]:
     return tuple(f"ADE_{split}_{number:08d}" for number in range(1, OFFICIAL_COUNTS[split] + 1))
 
 
-def _refuse_incomplete(root: Path, place: str, ids: tuple[str, ...], ids_list: Path) -> None:
+def _check_complete(root: Path, place: str, ids: tuple[str, ...], ids_list: Path) -> None:
     """Raises a ValueError where a split is not the official one, file by file."""
     expected = set(ids)
-    images = {path.stem for path in (root / "images" / place).glob("*.jpg")}
-    masks = {path.stem for path in (root / "annotations" / place).glob("*.png")}
+    images = set(visible_names(root / "images" / place, ".jpg"))
+    masks = set(visible_names(root / "annotations" / place, ".png"))
     if images == masks == expected:
         return
     problems = []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_cacnet.datasets.classes import VOID, ClassTable
-from keras_cacnet.datasets.source import Finding
+from keras_cacnet.datasets.source import Example, Finding
 
 _LISTED = 20
 
@@ -17,36 +17,49 @@ class SplitFacts:
     """Counts over one split.
 
     Args:
-        num_classes: Of the class table.
-        images: Number of images.
-        masks: Number of images that have a mask or should.
-        sizes: How many images have which width and height; those that do not decode are left out.
-        pixels: Pixels per id of the mask files, 256 of them.
-        images_with: Images per id of the mask files.
+        classes: the data set's.
+        images: number of images.
+        masks: number of images that have a mask or should.
+        sizes: how many images have which width and height; those that do not decode are left out.
+        pixels: pixels per id of the mask files, 256 of them.
+        images_with: images per id of the mask files.
+        most_void_mask: what errors call the mask with the most void pixels; empty where none has any.
     """
 
-    num_classes: int
+    classes: ClassTable
     images: int = 0
     masks: int = 0
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, "int64"))
     images_with: np.ndarray = field(default_factory=lambda: np.zeros(256, "int64"))
+    most_void_mask: str = ""
+    _most_void: int = 0
 
-    def add(self, size: tuple[int, int] | None, counts: np.ndarray | None, has_mask: bool) -> None:
-        """Counts one example.
+    @property
+    def void(self) -> int:
+        """The number of void pixels."""
+        return self._void_in(self.pixels)
+
+    def add(self, example: Example, size: tuple[int, int] | None, counts: np.ndarray | None) -> None:
+        """Count one example.
 
         Args:
-            size: Width and height of the image; None where it does not decode.
-            counts: Pixels per id of its mask; None where there is none that decodes.
-            has_mask: Whether it has a mask or should.
+            example: the example.
+            size: width and height of the image; None where it does not decode, or was not read.
+            counts: pixels per id of its mask; None where there is none that decodes.
         """
         self.images += 1
-        self.masks += has_mask
+        self.masks += example.mask is not None
         if size is not None:
             self.sizes[size] += 1
         if counts is not None:
             self.pixels += counts
             self.images_with += counts > 0
+            if (void := self._void_in(counts)) > self._most_void:
+                self._most_void, self.most_void_mask = void, example.mask_origin
+
+    def _void_in(self, counts: np.ndarray) -> int:
+        return int(counts[sorted({*self.classes.void_ids, VOID})].sum())
 
     def extent(self, axis: int) -> tuple[int, int, int] | None:
         """Smallest, median and largest width (axis 0) or height (axis 1); None without a readable image."""
@@ -129,18 +142,15 @@ class CheckReport:
     def _of(self, level: str) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.level == level)
 
-    def _void(self, facts: SplitFacts) -> int:
-        return int(facts.pixels[[*self.classes.void_ids, VOID]].sum())
-
     def _split_json(self, facts: SplitFacts) -> dict[str, Any]:
-        known = int(facts.pixels[list(self.classes.ids)].sum()) + self._void(facts)
+        known = int(facts.pixels[list(self.classes.ids)].sum()) + facts.void
         return {
             "images": facts.images,
             "masks": facts.masks,
             "sizes": [[*size, count] for size, count in sorted(facts.sizes.items())],
             "pixels": {name: int(facts.pixels[i]) for i, name in self._ids()},
             "images_with": {name: int(facts.images_with[i]) for i, name in self._ids()},
-            "void": self._void(facts),
+            "void": facts.void,
             "unknown": int(facts.pixels.sum()) - known,
         }
 
@@ -157,7 +167,7 @@ class CheckReport:
         width = max(len(name) for name in (*self.classes.names, "class")) + 6
         lines = [f"{'id class':<{width}}{heads}"]
         rows = [(f"{i:>3} {name}", [i]) for i, name in self._ids()]
-        rows.append(("    void", [*self.classes.void_ids, VOID]))
+        rows.append(("    void", sorted({*self.classes.void_ids, VOID})))
         for label, ids in rows:
             cells = ""
             for split in shown:

@@ -1,19 +1,21 @@
-"""The table of classes of a data set: names, colours, and the ids that stand in its mask files."""
+"""The table of classes of a data set: names, colours, and the ids in its mask files."""
 
+import operator
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from keras_cacnet.files import user_path
+from keras_cacnet.wording import listed
 
 VOID = 255
 """The void label in every mask that leaves a reader: pixels that are neither trained nor scored."""
 
 _LINE = re.compile(r"(?P<id>\d+)\s+(?P<name>\S.*?)\s+(?P<color>\d+\s+\d+\s+\d+)")
-_UNKNOWN = 254
-_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,14 @@ class ClassTable:
     Mask files use the ids of `ids` and `void_ids`; training uses 0..n-1 in the order of `names`, and `VOID`.
 
     Args:
-        names: One name per class, void left out.
-        palette: One RGB triple per class, 0..255.
-        ids: The id of each class in mask files, 0..254.
-        void_ids: Ids in mask files that are void, beside 255, which always is.
+        names: one name per class, void left out; at most 255, as masks have 8 bits and 255 is void.
+        palette: one RGB triple per class, 0..255.
+        ids: the id of each class in mask files, 0..254.
+        void_ids: ids in mask files that are void, beside 255, which always is.
 
     Raises:
-        ValueError: No classes, tables of different lengths, an id or a name given twice, an id or a colour
-            out of range.
+        ValueError: no classes or more than 255, tables of different lengths, an id or a name given twice, an id or a
+            colour out of range.
 
     Example:
 
@@ -54,15 +56,18 @@ class ClassTable:
                 "A class table needs one name, one colour and one id per class; received "
                 f"{len(self.names)} names, {len(self.palette)} colours and {len(self.ids)} ids."
             )
+        if len(self.names) > VOID:
+            raise ValueError(
+                f"{len(self.names)} classes: masks have 8 bits and {VOID} is void, so there are at most {VOID} "
+                "classes; merge some of them."
+            )
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "palette", tuple(_color(color) for color in self.palette))
+        object.__setattr__(self, "ids", tuple(_id(i, VOID - 1, f" ({VOID} is void)") for i in self.ids))
+        object.__setattr__(self, "void_ids", tuple(_id(i, VOID) for i in self.void_ids))
         for what, values in (("name", self.names), ("id", (*self.ids, *self.void_ids))):
             if twice := _duplicates(values):
-                raise ValueError(f"Each class {what} may stand once in a class table; {twice[0]!r} does not.")
-        for class_id in self.ids:
-            if not 0 <= class_id < VOID:
-                raise ValueError(f"Class ids in mask files are 0..{VOID - 1} ({VOID} is void); not {class_id}.")
-        for color in self.palette:
-            if len(color) != 3 or not all(0 <= value <= 255 for value in color):
-                raise ValueError(f"A class colour is three numbers in 0..255, red, green, blue; not {color}.")
+                raise ValueError(f"Each class {what} may occur once in a class table; {twice[0]!r} does not.")
         training_of = np.full(256, VOID, "uint8")
         training_of[list(self.ids)] = np.arange(len(self.ids), dtype="uint8")
         known = np.zeros(256, bool)
@@ -74,57 +79,81 @@ class ClassTable:
         return len(self.names)
 
     def to_training(self, mask: np.ndarray, origin: str) -> np.ndarray:
-        """Renumbers the ids of a mask file to class indices.
+        """Renumber the ids of a mask file to class indices.
 
         Args:
-            mask: uint8 ids as the file has them.
-            origin: The file, for the error.
+            mask: whole numbers of any type, the ids as the file has them.
+            origin: the file, for the error.
 
         Returns:
             uint8 of the same shape: 0..n-1, and `VOID`.
 
         Raises:
-            ValueError: An id that is not in the table; it names the file, the ids and how many pixels have
-                them.
+            ValueError: an id that is not in the table, or numbers that are not whole; it names the file, the ids and
+                how many pixels have them.
 
         Example:
-
-        >>> table = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
-        >>> table.to_training(np.array([[0, 7]], "uint8"), origin="beach.png")
-        Traceback (most recent call last):
-        ValueError: beach.png: id 7 (1 pixel) is not in the class table, which knows 0, 1 and void 255; ...
+            >>> table = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
+            >>> table.to_training(np.array([[0, 7]], "uint8"), origin="beach.png")
+            Traceback (most recent call last):
+            ValueError: beach.png: id 7 (1 pixel) is not in the class table, which knows 0, 1 and void 255; ...
         """
-        unknown = self.unknown_ids(mask)
+        try:
+            unknown = self.unknown_ids(mask)
+        except ValueError as error:
+            raise ValueError(f"{origin}: {error}") from None
         if unknown:
-            listed = [f"{i} ({n} pixel{'' if n == 1 else 's'})" for i, n in list(unknown.items())[:_LISTED]]
-            more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
-            ids, verb = ("id", "is") if len(unknown) == 1 else ("ids", "are")
-            raise ValueError(
-                f"{origin}: {ids} {', '.join(listed)}{more} {verb} not in the class table, which knows "
-                f"{_ranges(self.ids)} and void {_ranges((*self.void_ids, VOID))}; add the class to "
-                f"classes.txt, or write {VOID} where the pixel shall not be trained."
-            )
-        return self._training_of[mask]
+            raise ValueError(f"{origin}: {self.unknown_text(unknown)}")
+        return self._training_of[np.asarray(mask, "uint8")]
 
     def unknown_ids(self, mask: np.ndarray) -> dict[int, int]:
-        """Counts the pixels of a mask file whose id is not in the table.
+        """Count the pixels of a mask file whose id is not in the table.
 
         Args:
-            mask: uint8 ids as the file has them.
+            mask: whole numbers of any type, the ids as the file has them.
 
         Returns:
             Pixels per unknown id, by ascending id; empty where all are known.
 
-        Example:
+        Raises:
+            ValueError: the numbers are not whole.
 
-        >>> table = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
-        >>> table.unknown_ids(np.array([[0, 7, 7, 9]], "uint8"))
-        {7: 2, 9: 1}
+        Example:
+            >>> table = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
+            >>> table.unknown_ids(np.array([[0, 7, 7, -1]]))
+            {-1: 1, 7: 2}
         """
-        if self._known[mask].all():
-            return {}
-        counts = np.bincount(mask.ravel(), minlength=256)
-        return {int(i): int(counts[i]) for i in np.flatnonzero((counts > 0) & ~self._known)}
+        mask = np.asarray(mask)
+        if mask.dtype.kind not in "bui":
+            raise ValueError(f"the mask is {mask.dtype}; ids are whole numbers, such as uint8.")
+        if mask.dtype.itemsize > 1 or mask.dtype.kind == "i":
+            ids, counts = np.unique(mask, return_counts=True)
+        else:
+            counts = np.bincount(mask.ravel(), minlength=256)
+            ids = np.flatnonzero(counts)
+            counts = counts[ids]
+        found = zip(ids.tolist(), counts.tolist(), strict=True)
+        return {i: count for i, count in found if not (0 <= i <= VOID and self._known[i])}
+
+    def unknown_text(self, unknown: dict[int, int]) -> str:
+        """Word the error for ids that are not in the table.
+
+        Args:
+            unknown: pixels per id, as `unknown_ids` counts them.
+
+        Example:
+            >>> table = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
+            >>> print(table.unknown_text({7: 2}))
+            id 7 (2 pixels) is not in the class table, which knows 0, 1 and void 255; add the class to classes.txt, or
+            write 255 where the pixel shall not be trained.
+        """
+        counted = listed(f"{i} ({count} pixel{'' if count == 1 else 's'})" for i, count in unknown.items())
+        ids, verb = ("id", "is") if len(unknown) == 1 else ("ids", "are")
+        return (
+            f"{ids} {counted} {verb} not in the class table, which knows {_ranges(self.ids)} and void "
+            f"{_ranges({*self.void_ids, VOID})}; add the class to classes.txt, or write {VOID} where the pixel shall "
+            "not be trained."
+        )
 
     def to_file(self, indices: np.ndarray) -> np.ndarray:
         """Renumbers class indices to the ids that mask files of this data set have.
@@ -155,7 +184,7 @@ class ClassTable:
         return file_of[indices]
 
     @classmethod
-    def from_file(cls, path: str | Path) -> "ClassTable":
+    def from_file(cls, path: str | os.PathLike[str]) -> "ClassTable":
         """Reads `classes.txt`.
 
         One class a line: `index name R G B`. `#` starts a comment, names may contain spaces, and an entry
@@ -174,12 +203,12 @@ class ClassTable:
         Example:
 
         >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp(), "classes.txt")
+        >>> path = user_path(tempfile.mkdtemp()) / "classes.txt"
         >>> _ = path.write_text("0 sky 90 160 220\\n1 open sea 20 60 140\\n2 void 0 0 0\\n")
         >>> ClassTable.from_file(path).names
         ('sky', 'open sea')
         """
-        path = Path(path)
+        path = user_path(path)
         try:
             text = path.read_text("utf-8-sig")
         except UnicodeDecodeError:
@@ -287,6 +316,26 @@ def _parse(line: str, where: str) -> tuple[int, str, tuple[int, int, int]]:
             f"0..{VOID - 1}, and {VOID} is void."
         )
     return class_id, name, (red, green, blue)
+
+
+def _id(value: Any, last: int, note: str = "") -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if isinstance(value, bool) or not 0 <= number <= last:
+        raise ValueError(f"Ids in mask files are whole numbers in 0..{last}{note}; not {value!r}.")
+    return number
+
+
+def _color(color: Any) -> tuple[int, int, int]:
+    try:
+        red, green, blue = (operator.index(value) for value in color)
+    except (TypeError, ValueError):
+        red = green = blue = -1
+    if not all(0 <= value <= 255 for value in (red, green, blue)):
+        raise ValueError(f"A class colour is three whole numbers in 0..255, red, green, blue; not {color!r}.")
+    return red, green, blue
 
 
 def _duplicates(values: Iterable[Any]) -> list[Any]:

@@ -1,12 +1,15 @@
 """A folder of one's own images and masks, read in place."""
 
 import os
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.source import Example, Finding, check_split
+from keras_cacnet.files import user_path
+from keras_cacnet.wording import listed
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 MASK_SUFFIX = ".png"
@@ -15,7 +18,8 @@ _EXPECTED = (
     "expected images/train/NAME.jpg (or .jpeg, .png) with labels/train/NAME.png, the same under val, "
     "and classes.txt (`index name R G B`, one class a line)"
 )
-_LISTED = 8
+# What file managers and archives leave behind, beside names that begin with a dot.
+_LEFTOVERS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "__macosx")
 
 
 class Folder:
@@ -25,7 +29,8 @@ class Folder:
         labels/{train,val,test}/NAME.png    one channel of class ids; test may have none
         classes.txt                         `index name R G B`; an entry named void is not trained or scored
 
-    Nothing is copied. The order is that of the names. Hidden files are left out.
+    Nothing is copied. The order is that of the names. Hidden files and what file managers leave behind are ignored. An
+    image and its mask have one name, in whichever form of Unicode each is written.
 
     Args:
         path: The folder.
@@ -47,13 +52,13 @@ class Folder:
     (('train',), 1, 'beach.png')
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = user_path(path)
         self.name = str(self.path)
         if not self.path.is_dir():
             state = "is a file" if self.path.exists() else "does not exist"
             raise ValueError(f"{self.path}: {state}; {_EXPECTED}.")
-        found = _shown(sorted(_entries(self.path)))
+        found = listed(sorted(_entries(self.path)))
         for missing in ("images", "classes.txt"):
             if not (self.path / missing).exists():
                 raise ValueError(
@@ -66,7 +71,7 @@ class Folder:
             *sorted(set(names) - set(_KNOWN_SPLITS)),
         )
         if not self.splits:
-            inside = _shown(sorted(_entries(images))) if images.is_dir() else "a file"
+            inside = listed(sorted(_entries(images))) if images.is_dir() else "a file"
             raise ValueError(
                 f"{images}: no split: {images / 'train'} is missing; {_EXPECTED}; found {inside} in images."
             )
@@ -154,7 +159,7 @@ class _Listing:
         for name in sorted(_entries(folder)):
             path = folder / name
             if path.suffix.lower() in suffixes and not path.is_dir():
-                files[path.stem].append(path)
+                files[unicodedata.normalize("NFC", path.stem)].append(path)
             else:
                 left_out.append(name + ("/" if path.is_dir() else ""))
         if left_out:
@@ -162,23 +167,20 @@ class _Listing:
                 Finding(
                     "warning",
                     str(folder),
-                    f"left out, not {' or '.join(suffixes)} files: {_shown(left_out)}.",
+                    f"left out, not {' or '.join(suffixes)} files: {listed(left_out)}.",
                 )
             )
         for stem, paths in files.items():
             if len(paths) > 1:
-                names = " and ".join(path.name for path in paths)
+                names = [path.name for path in paths]
+                if len({unicodedata.normalize("NFC", name) for name in names}) < len(names):
+                    # They look the same; what differs has to be shown.
+                    names = [ascii(name) for name in names]
                 self.findings.append(
-                    Finding("error", str(paths[0]), f"{names} have one name, {stem!r}; keep one of them.")
+                    Finding("error", str(paths[0]), f"{' and '.join(names)} have one name, {stem!r}; keep one of them.")
                 )
         return dict(files)
 
 
 def _entries(folder: Path) -> list[str]:
-    return [name for name in os.listdir(folder) if not name.startswith(".")]
-
-
-def _shown(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more if names else "nothing"
+    return [name for name in os.listdir(folder) if not name.startswith(".") and name.lower() not in _LEFTOVERS]

@@ -10,24 +10,32 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
+from keras_cacnet.datasets.builder import PublishedBuilder
 from keras_cacnet.datasets.classes import VOID, ClassTable
-from keras_cacnet.datasets.context_classes import NAMES
-from keras_cacnet.datasets.matlab import read_mat
-from keras_cacnet.datasets.native import Layout, find_root, read_list, refuse_overlap, subset_notes
-from keras_cacnet.datasets.native_builder import NativeBuilder
 from keras_cacnet.datasets.reading import read_mask
 from keras_cacnet.datasets.source import Example
+from keras_cacnet.datasets.unpacked import (
+    CONTEXT_NAMES,
+    Layout,
+    check_overlap,
+    find_root,
+    read_list,
+    read_mat,
+    subset_notes,
+    visible_names,
+)
 from keras_cacnet.datasets.voc2012 import voc_colors
+from keras_cacnet.files import user_path
 
 OFFICIAL_COUNTS = {"train": 4998, "val": 5105}
 """Examples of the published splits."""
 
 # As a PNG written from these ids with VOC's palette shows them; the distribution has no colours.
 _COLORS = voc_colors(60)
-CLASSES_60 = ClassTable(("background", *NAMES), _COLORS, tuple(range(60)))
+CLASSES_60 = ClassTable(("background", *CONTEXT_NAMES), _COLORS, tuple(range(60)))
 """Background is a class, as in the paper."""
 
-CLASSES_59 = ClassTable(NAMES, _COLORS[1:], tuple(range(1, 60)), void_ids=(0,))
+CLASSES_59 = ClassTable(CONTEXT_NAMES, _COLORS[1:], tuple(range(1, 60)), void_ids=(0,))
 """Background is void."""
 
 _EXPECTED = (
@@ -49,10 +57,10 @@ def alphabetical_to_official() -> np.ndarray:
 
     Example:
 
-    >>> [("background", *NAMES)[i] for i in alphabetical_to_official()[:4]]
+    >>> [("background", *CONTEXT_NAMES)[i] for i in alphabetical_to_official()[:4]]
     ['background', 'aeroplane', 'bag', 'bed']
     """
-    return np.array([0, *(NAMES.index(name) + 1 for name in sorted(NAMES))], "uint8")
+    return np.array([0, *(CONTEXT_NAMES.index(name) + 1 for name in sorted(CONTEXT_NAMES))], "uint8")
 
 
 def labels_to_official(labels: Path, labels59: Path) -> np.ndarray:
@@ -71,7 +79,7 @@ def labels_to_official(labels: Path, labels59: Path) -> np.ndarray:
             of the 59 names.
     """
     official = _read_labels(labels59)
-    expected = dict(enumerate(NAMES, 1))
+    expected = dict(enumerate(CONTEXT_NAMES, 1))
     if official != expected:
         wrong = next(i for i in sorted(expected | official) if official.get(i) != expected.get(i))
         raise ValueError(
@@ -79,13 +87,13 @@ def labels_to_official(labels: Path, labels59: Path) -> np.ndarray:
             f"{expected.get(wrong, 'missing')!r}."
         )
     numbers = _read_labels(labels)
-    lacking = [name for name in NAMES if name not in numbers.values()]
+    lacking = [name for name in CONTEXT_NAMES if name not in numbers.values()]
     if lacking:
         raise ValueError(f"{labels}: {len(lacking)} of the 59 classes are not in it, {lacking[0]!r} the first.")
     table = np.full(max(numbers) + 1, VOID - 1, "uint8")
     table[0] = 0
     for number, name in numbers.items():
-        table[number] = NAMES.index(name) + 1 if name in NAMES else 0
+        table[number] = CONTEXT_NAMES.index(name) + 1 if name in CONTEXT_NAMES else 0
     return table
 
 
@@ -117,7 +125,7 @@ def read_numbered(path: Path, table: np.ndarray, form: str) -> np.ndarray:
     return np.where(void, VOID, official).astype("uint8")
 
 
-class PascalContext(NativeBuilder):
+class PascalContext(PublishedBuilder):
     """PASCAL Context: splits train and val; masks in the records are in the official order, 0 for background.
 
     The masks on disk have one of three forms, told by their folder: `GroundTruth_trainval_png` in the official order,
@@ -162,10 +170,10 @@ class PascalContext(NativeBuilder):
             ValueError: It is not there, lists or masks are missing, a list of labels is not the official one, or
                 training and validation share images.
         """
-        folder = Path(folder).expanduser()
+        folder = user_path(folder)
         root = find_root(folder, ("VOCdevkit/VOC2010", "VOC2010", "."), "JPEGImages", _EXPECTED)
         ids = {split: read_list(_list(root, split)) for split in ("train", "val")}
-        refuse_overlap("pascal_context", "train", ids["train"], "val", ids["val"])
+        check_overlap("pascal_context", "train", ids["train"], "val", ids["val"])
         original = _label_maps(root, folder)
         if original is not None:
             masks, labels = original
@@ -214,10 +222,10 @@ def _label_maps(root: Path, folder: Path) -> tuple[Path, Path] | None:
     for top in (root, folder):
         for depth in ("", "*/", "*/*/"):
             for labels in sorted(top.glob(f"{depth}labels.txt")):
-                masks = next((p for p in (labels.parent / "trainval", labels.parent) if any(p.glob("*.mat"))), None)
+                masks = next((p for p in (labels.parent / "trainval", labels.parent) if visible_names(p, ".mat")), None)
                 if masks is not None:
                     return masks, labels
-    found = next((p for top in (root, folder) for p in (top / "trainval", top) if any(p.glob("*.mat"))), None)
+    found = next((p for top in (root, folder) for p in (top / "trainval", top) if visible_names(p, ".mat")), None)
     if found is not None:
         raise ValueError(
             f"{found}: LabelMap files without {found.parent / 'labels.txt'}, which says what their numbers mean; put "

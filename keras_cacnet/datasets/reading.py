@@ -1,13 +1,15 @@
 """The one reader of images and masks, for checking, training, evaluation and prediction alike."""
 
 import io
-from pathlib import Path
+import os
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.exif import orientation, upright
 from keras_cacnet.datasets.source import Example
+from keras_cacnet.files import user_path
 
 MAX_PIXELS = 89_478_485
 """Images with more pixels are refused before they are decoded (256 MiB as RGB, Pillow's own first limit)."""
@@ -16,10 +18,18 @@ MAX_PIXELS = 89_478_485
 # Pillow opens MPO, the JPEG of some phones, as JPEG.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
+# What is lost in a mask's ids by each other format, and how Pillow names those of TIFF that are lossy.
+_MASK_FORMATS = ("PNG", "TIFF", "BMP")
+_CHANGED_BY = {
+    "GIF": "its writers number the colours anew",
+    "PPM": "its readers stretch the ids to 0..255",
+}
+_LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 _PNG_BIT_DEPTH = 24
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
-def open_image(file: bytes | Path, origin: str) -> Image.Image:
+def open_image(file: bytes | str | os.PathLike[str], origin: str) -> Image.Image:
     """Opens an image file and reads its header; pixels are not decoded yet.
 
     Args:
@@ -33,6 +43,7 @@ def open_image(file: bytes | Path, origin: str) -> Image.Image:
         ValueError: The file cannot be opened, is empty, is not an image, or has more than `MAX_PIXELS`
             pixels.
     """
+    file = file if isinstance(file, bytes) else user_path(file)
     try:
         image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_FORMATS)
     except FileNotFoundError:
@@ -45,7 +56,7 @@ def open_image(file: bytes | Path, origin: str) -> Image.Image:
         raise ValueError(f"{origin}: cannot be opened ({error.strerror or error}).") from None
     except Exception as error:
         # Headers are foreign input: Pillow's plugins raise whatever their parsing trips over.
-        raise ValueError(f"{origin}: cannot be decoded ({_one_line(error)}).") from error
+        raise ValueError(f"{origin}: cannot be decoded ({one_line(error)}).") from error
     width, height = image.size
     if width * height > MAX_PIXELS:
         image.close()
@@ -56,12 +67,13 @@ def open_image(file: bytes | Path, origin: str) -> Image.Image:
     return image
 
 
-def read_image(file: bytes | Path, origin: str | None = None) -> np.ndarray:
+def read_image(file: bytes | str | os.PathLike[str], origin: str | None = None) -> np.ndarray:
     """Decodes an image to RGB, the way a viewer shows it.
 
-    The EXIF orientation is applied. Grayscale is repeated over the channels; palettes and CMYK are converted;
-    of 16 bits the upper 8 are kept; an alpha channel is dropped, the colours below it stay, as in Pillow's
-    `convert("RGB")`, OpenCV and `tf.io.decode_image`, so that whoever calls an exported model sends the same.
+    The EXIF orientation is applied (`datasets.exif` says where it is looked for). Grayscale is repeated over the
+    channels; palettes and CMYK are converted; of 16 bits the upper 8 are kept; an alpha channel is dropped, the colours
+    below it stay, as in Pillow's `convert("RGB")`, OpenCV and `tf.io.decode_image`, so that whoever calls an exported
+    model sends the same.
     Of an animation the first frame is read.
 
     Args:
@@ -84,11 +96,12 @@ def read_image(file: bytes | Path, origin: str | None = None) -> np.ndarray:
     """
     origin = origin or _name(file)
     with open_image(file, origin) as image:
+        turned = orientation(image)
         _decode(image, origin)
         if image.mode in ("F", "I") and image.format != "PNG":
             raise ValueError(f"{origin}: 32-bit pixels ({image.mode}) have no fixed range; save it with 8 or 16 bits.")
         try:
-            image = ImageOps.exif_transpose(image)
+            image = upright(image, turned)
             if image.mode in _SIXTEEN_BIT or image.mode == "I":
                 gray = (np.asarray(image) >> 8).astype("uint8")
                 return np.repeat(gray[..., None], 3, axis=-1)
@@ -97,10 +110,10 @@ def read_image(file: bytes | Path, origin: str | None = None) -> np.ndarray:
                 image = image.convert("RGBA")
             return np.array(image.convert("RGB"))
         except Exception as error:
-            raise ValueError(f"{origin}: cannot be converted to RGB ({_one_line(error)}).") from error
+            raise ValueError(f"{origin}: cannot be converted to RGB ({one_line(error)}).") from error
 
 
-def read_mask(file: bytes | Path, origin: str | None = None) -> np.ndarray:
+def read_mask(file: bytes | str | os.PathLike[str], origin: str | None = None) -> np.ndarray:
     """Decodes a mask to the ids that stand in the file.
 
     A palette PNG gives its indices, never its colours; grayscale of 8 and 16 bits gives its values, 1 bit
@@ -114,8 +127,8 @@ def read_mask(file: bytes | Path, origin: str | None = None) -> np.ndarray:
         uint8 (height, width).
 
     Raises:
-        ValueError: The file cannot be decoded, has colours instead of ids, was compressed as JPEG (which
-            changes ids), or has an id above 255; it names the file.
+        ValueError: The file cannot be decoded, has colours instead of ids, is of a format that changes ids (all but
+            PNG, TIFF and BMP, and TIFF that was compressed as a photograph), or has an id above 255; it names the file.
 
     Example:
 
@@ -128,40 +141,61 @@ def read_mask(file: bytes | Path, origin: str | None = None) -> np.ndarray:
     """
     origin = origin or _name(file)
     with open_image(file, origin) as image:
-        refuse_mask_format(image, file, origin)
+        check_mask_format(image, file, origin)
+        turned = orientation(image)
         _decode(image, origin)
-        ids = np.array(ImageOps.exif_transpose(image))
+        ids = np.array(upright(image, turned))
     if ids.dtype == bool:
         return ids.astype("uint8")
     if ids.min() < 0 or ids.max() > 255:
         wrong = ids.max() if ids.max() > 255 else ids.min()
-        raise ValueError(f"{origin}: id {wrong} in a {image.mode} mask; ids are 0..255, and 255 is void.")
+        raise ValueError(f"{origin}: id {wrong} in a {image.mode} mask; ids are 0..255, and 255 is void; save 8 bits.")
     return ids.astype("uint8")
 
 
-def refuse_mask_format(image: Image.Image, file: bytes | Path, origin: str) -> None:
-    """Raises a ValueError where a mask's header shows that its pixels are not ids.
+def check_mask_format(image: Image.Image, file: bytes | str | os.PathLike[str], origin: str) -> None:
+    """Refuse a mask whose header shows that its pixels are not ids.
 
     Args:
-        image: The mask, opened.
-        file: The path, or the bytes of the file.
-        origin: How the error calls it.
+        image: the mask, opened.
+        file: the path, or the bytes of the file.
+        origin: how the error calls it.
+
+    Raises:
+        ValueError: a format or a compression that changes ids, colours, or gray of 2 or 4 bits.
     """
-    if image.format in ("JPEG", "MPO", "WEBP"):
-        raise ValueError(f"{origin}: a mask as {image.format} has its ids changed by compression; save it as PNG.")
+    kind, why = str(image.format), ""
+    if kind not in _MASK_FORMATS:
+        why = _CHANGED_BY.get(kind, "its compression changes them")
+    elif kind == "TIFF" and (compression := image.info.get("compression")) in _LOSSY_TIFF:
+        kind, why = f"TIFF with {compression} compression", "that changes them"
+    if why:
+        raise ValueError(f"{origin}: a mask as {kind} does not keep its ids: {why}; save it as PNG.")
     if image.mode not in ("P", "L", "1", "I", *_SIXTEEN_BIT):
         raise ValueError(
             f"{origin}: the mask is {image.mode}; masks are single-channel class ids (a grayscale or a "
-            "palette PNG). Replace each colour by the id of its class and save one channel."
+            "palette PNG). Replace each colour by the id of its class and save one channel without alpha."
         )
-    if image.mode == "L" and image.format == "PNG":
-        head = file[: _PNG_BIT_DEPTH + 1] if isinstance(file, bytes) else _head(file, _PNG_BIT_DEPTH + 1)
-        if head[_PNG_BIT_DEPTH] != 8:
-            # Pillow stretches 2 and 4 bits to 0..255, as PNG defines gray; ids may be meant unstretched.
-            raise ValueError(
-                f"{origin}: a grayscale mask with {head[_PNG_BIT_DEPTH]} bits can mean its ids or ids "
-                "scaled to 0..255; save it with 8 bits."
-            )
+    if kind == "TIFF" and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
+        raise ValueError(f"{origin}: a TIFF in which 0 is white is read as its negative; save the mask as PNG.")
+    bits = _gray_bits(image, file)
+    if bits is not None and bits != 8:
+        # Pillow stretches 2 and 4 bits to 0..255, as PNG defines gray; ids may be meant unstretched.
+        raise ValueError(
+            f"{origin}: a grayscale mask with {bits} bits can mean its ids or ids scaled to 0..255; "
+            "save it with 8 bits."
+        )
+
+
+def _gray_bits(image: Image.Image, file: bytes | str | os.PathLike[str]) -> int | None:
+    if image.mode != "L" or image.format not in ("PNG", "TIFF"):
+        return None
+    if image.format == "TIFF":
+        return int(image.tag_v2.get(_TIFF_BITS, (1,))[0])  # type: ignore[attr-defined]
+    if isinstance(file, bytes):
+        return file[_PNG_BIT_DEPTH]
+    with user_path(file).open("rb") as stream:
+        return stream.read(_PNG_BIT_DEPTH + 1)[_PNG_BIT_DEPTH]
 
 
 def read_example(example: Example, classes: ClassTable) -> tuple[np.ndarray, np.ndarray]:
@@ -220,34 +254,18 @@ def shown_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if orientation(image) in (5, 6, 7, 8) else (width, height)
 
 
-def orientation(image: Image.Image) -> int:
-    """Gives the EXIF orientation, 1 (upright) where there is none.
-
-    Args:
-        image: An opened image.
-
-    Returns:
-        1..8, or whatever else the file says, which has no effect.
-    """
-    return image.getexif().get(0x0112, 1)
-
-
 def _decode(image: Image.Image, origin: str) -> None:
     try:
         image.load()
     except Exception as error:
         # The same foreign input: truncated data shows as OSError, SyntaxError, struct.error and others.
-        raise ValueError(f"{origin}: cannot be decoded ({_one_line(error)}).") from error
+        raise ValueError(f"{origin}: cannot be decoded ({one_line(error)}).") from error
 
 
-def _head(path: Path, count: int) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(count)
-
-
-def _name(file: bytes | Path) -> str:
+def _name(file: bytes | str | os.PathLike[str]) -> str:
     return f"{len(file)} bytes" if isinstance(file, bytes) else str(file)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """The type and the message of an error, without line breaks."""
     return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,14 +1,17 @@
 """A tensorflow-datasets builder as a data set of this library."""
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_cacnet.datasets.classes import ClassTable
-from keras_cacnet.datasets.native import example_digest, split_digest
-from keras_cacnet.datasets.reading import read_mask
-from keras_cacnet.datasets.source import Example, Finding, check_split
+from keras_cacnet.datasets.examining import for_all
+from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, check_split
+from keras_cacnet.files import user_path
 
 
 def cache_folder() -> Path:
@@ -23,8 +26,8 @@ def cache_folder() -> Path:
     'keras_cacnet'
     """
     if chosen := os.environ.get("KERAS_CACNET_DATA"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "keras_cacnet"
+        return user_path(chosen)
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "keras_cacnet"
 
 
 class Records:
@@ -100,36 +103,34 @@ class Records:
             findings.append(Finding("warning", where, note))
         return tuple(findings)
 
-    def verify(self, split: str) -> Sequence[Finding]:
-        """Holds the records of a split against the checksum that was taken of its files.
+    def checksum(self, split: str) -> str | None:
+        """Give the checksum that was taken of a split's files when the records were made; None where there is none."""
+        check_split(split, self.splits, self.name)
+        return self._builder.info.metadata.get("sha256", {}).get(split)
+
+    def pixels(self, split: str) -> np.ndarray | None:
+        """Give the pixels per id, 256 of them, counted when the records were made; None where they were not."""
+        check_split(split, self.splits, self.name)
+        counts = self._builder.info.metadata.get("pixels", {}).get(split)
+        return None if counts is None else np.asarray(counts, "int64")
+
+    def verify(self, split: str, found: str) -> Sequence[Finding]:
+        """Hold the records of a split against the checksum that was taken of its files.
 
         Args:
-            split: One of `splits`.
+            split: one of `splits`.
+            found: the checksum of what its examples hold now, by `split_checksum`.
 
         Returns:
             An error where they differ; nothing where they agree or the builder takes no checksums.
 
         Raises:
-            ValueError: There is no such split.
+            ValueError: there is no such split.
         """
-        check_split(split, self.splits, self.name)
-        expected = self._builder.info.metadata.get("sha256", {}).get(split)
-        if expected is None:
-            return ()
-        try:
-            found = split_digest(map(_digest, self.source(split)))
-        except ValueError as error:
-            found = str(error)
-        if found == expected:
+        if self.checksum(split) in (None, found):
             return ()
         message = f"the records have changed since they were made: remove {self._builder.data_path}."
         return (Finding("error", f"{self.name}/{split}", message),)
-
-
-def _digest(example: Example) -> bytes:
-    assert isinstance(example.image, bytes)
-    ids = None if example.mask is None else read_mask(example.mask, example.mask_origin)
-    return example_digest(example.name.rsplit("/", 1)[-1], example.image, ids)
 
 
 class _RecordsSource(Sequence[Example]):
@@ -152,3 +153,75 @@ class _RecordsSource(Sequence[Example]):
         name = record["name"].decode() if "name" in record else place
         mask = bytes(record["mask"]) if self._has_masks else None
         return Example(f"{self._prefix}/{name}", bytes(record["image"]), mask)
+
+
+def split_checksum(examples: Iterable[bytes]) -> str:
+    """Sum up the checksums of a split's examples, in their order.
+
+    Example:
+        >>> split_checksum([b"one", b"two"]) == split_checksum([b"two", b"one"])
+        False
+    """
+    return hashlib.sha256(b"".join(examples)).hexdigest()
+
+
+def shares_images(dataset: SegmentationDataset, one: str, other: str) -> bool:
+    """Whether two splits of a data set share images on purpose, as VOC's trainval has those of its val.
+
+    Args:
+        dataset: the data set.
+        one: a split.
+        other: a split, the same one or another.
+
+    Example:
+        >>> from keras_cacnet.datasets import ClassTable
+        >>> class Nothing:
+        ...     name, classes, splits = "nothing", ClassTable(("sky",), ((0, 0, 255),), (0,)), ("train", "val")
+        >>> shares_images(Nothing(), "val", "val"), shares_images(Nothing(), "train", "val")
+        (True, False)
+    """
+    nested = dataset.nested if isinstance(dataset, Records) else frozenset()
+    return one == other or frozenset((one, other)) in nested
+
+
+def fingerprint(dataset: SegmentationDataset, split: str) -> str:
+    """Sum up the examples of a split, by which a run recognises its data.
+
+    Args:
+        dataset: the data set.
+        split: one of its splits.
+
+    Returns:
+        Hexadecimal digits that depend on the names and the contents of all examples, in order; a file that is missing
+        counts as such. Of records that carry a checksum it is that one, and nothing is read.
+
+    Raises:
+        ValueError: there is no such split.
+
+    Example:
+        >>> from keras_cacnet.datasets import ClassTable, Example
+        >>> class One:
+        ...     name, classes, splits = "one", ClassTable(("sky",), ((0, 0, 255),), (0,)), ("train", "val")
+        ...     def source(self, split): return [Example("1", split.encode(), None)]
+        ...     def layout(self, split): return ()
+        >>> fingerprint(One(), "train") == fingerprint(One(), "val")
+        False
+    """
+    check_split(split, dataset.splits, dataset.name)
+    if isinstance(dataset, Records) and (known := dataset.checksum(split)):
+        return known
+
+    def of_example(example: Example) -> bytes:
+        parts = (example.name.encode("utf-8", "surrogateescape"), _content(example.image), _content(example.mask))
+        return b"".join(hashlib.blake2b(part, digest_size=16).digest() for part in parts)
+
+    total = hashlib.blake2b(digest_size=16)
+    for part in for_all(of_example, dataset.source(split)):
+        total.update(part)
+    return total.hexdigest()
+
+
+def _content(data: bytes | Path | None) -> bytes:
+    if isinstance(data, Path):
+        return data.read_bytes() if data.is_file() else b""
+    return data or b""

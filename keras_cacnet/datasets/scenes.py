@@ -5,8 +5,8 @@ Loading this module loads tensorflow-datasets; `open_dataset("scenes")` does it 
 
 import dataclasses
 import io
+import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_cacnet.datasets.scene_drawing import CLASSES, compose, draw
+from keras_cacnet.files import user_path
 
 _DESCRIPTION = """\
 Small generated landscapes in which the look of a patch does not tell its class: sky and lake are one texture,
@@ -65,7 +66,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
         train: int = _SIZES[0],
         val: int = _SIZES[1],
         test: int = _SIZES[2],
-        data_dir: str | Path | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
         sizes = (train, val, test)
@@ -78,7 +79,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
         kwargs.setdefault("config", config.name if config.name in self.builder_configs else config)
         # Records with random access.
         kwargs.setdefault("file_format", "array_record")
-        super().__init__(data_dir=data_dir, **kwargs)
+        super().__init__(data_dir=data_dir and user_path(data_dir), **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(

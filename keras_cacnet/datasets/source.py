@@ -1,11 +1,14 @@
 """What a data set is to the rest of the library: named splits of examples with random access."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.files import user_path
+from keras_cacnet.wording import did_you_mean, listed
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,12 @@ class Example:
     name: str
     image: bytes | Path
     mask: bytes | Path | None
+
+    def __post_init__(self) -> None:
+        for part in ("image", "mask"):
+            file = getattr(self, part)
+            if isinstance(file, str | os.PathLike):
+                object.__setattr__(self, part, user_path(file))
 
     @property
     def image_origin(self) -> str:
@@ -56,7 +65,26 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.level}: {self.where}: {self.message}"
+        return f"{self.level}: {self.where}: {self.message}".replace("\n", " ")
+
+
+def check_findings(name: str, findings: Iterable[Finding]) -> None:
+    """Raise a ValueError where findings have errors; it counts all and names the first 20.
+
+    Args:
+        name: of the data set.
+        findings: of any level.
+
+    Example:
+        >>> check_findings("beaches", [Finding("error", "a.png", "no such file."), Finding("note", "val", "small.")])
+        Traceback (most recent call last):
+        ValueError: beaches: 1 problem:
+          a.png: no such file.
+    """
+    errors = [f"{finding.where}: {finding.message}" for finding in findings if finding.level == "error"]
+    if errors:
+        lines = listed(errors, 20, separator="\n  ")
+        raise ValueError(f"{name}: {len(errors)} problem{'' if len(errors) == 1 else 's'}:\n  {lines}")
 
 
 class Source(Protocol):
@@ -95,7 +123,7 @@ def check_split(split: str, splits: Sequence[str], name: str) -> None:
 
     >>> check_split("dev", ("train", "val"), "beaches")
     Traceback (most recent call last):
-    ValueError: beaches has no split 'dev'; it has train, val.
+    ValueError: beaches has no split 'dev'; it has train, val
     """
     if split not in splits:
-        raise ValueError(f"{name} has no split {split!r}; it has {', '.join(splits)}.")
+        raise ValueError(f"{name} has no split {split!r}; it has {listed(splits)}{did_you_mean(split, splits)}")

@@ -9,12 +9,20 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
+from keras_cacnet.datasets.builder import PublishedBuilder
 from keras_cacnet.datasets.classes import ClassTable
-from keras_cacnet.datasets.matlab import read_mat
-from keras_cacnet.datasets.native import Layout, find_root, read_list, refuse_overlap, subset_notes
-from keras_cacnet.datasets.native_builder import NativeBuilder
 from keras_cacnet.datasets.reading import read_mask
 from keras_cacnet.datasets.source import Example
+from keras_cacnet.datasets.unpacked import (
+    Layout,
+    check_overlap,
+    find_root,
+    read_list,
+    read_mat,
+    subset_notes,
+    visible_names,
+)
+from keras_cacnet.files import user_path
 
 OFFICIAL_COUNTS = {"train": 1464, "trainaug": 10582, "trainval": 2913, "val": 1449, "test": 1456}
 """Examples of the published splits."""
@@ -83,7 +91,7 @@ def trainaug_ids(
     if listed is None:
         return tuple(sorted((set(train) | set(augmented)) - set(val)))
     listed = tuple(listed)
-    refuse_overlap("voc2012", "trainaug", listed, "val", val)
+    check_overlap("voc2012", "trainaug", listed, "val", val)
     return listed
 
 
@@ -107,7 +115,7 @@ def read_voc_mask(path: Path) -> np.ndarray:
     return ids.astype("uint8")
 
 
-class VOC2012(NativeBuilder):
+class VOC2012(PublishedBuilder):
     """PASCAL VOC 2012: 21 classes; splits train, trainaug, trainval, val and, without masks, test.
 
     The lists in ImageSets/Segmentation decide which images belong to a split: shorter lists than the official ones
@@ -151,13 +159,13 @@ class VOC2012(NativeBuilder):
             if not needed.exists():
                 raise ValueError(f"{root}: {needed} is missing; {_EXPECTED}.")
         ids = {split: read_list(lists / f"{split}.txt") for split in ("train", "val")}
-        refuse_overlap("voc2012", "train", ids["train"], "val", ids["val"])
+        check_overlap("voc2012", "train", ids["train"], "val", ids["val"])
         both = lists / "trainval.txt"
         ids["trainval"] = read_list(both) if both.exists() else tuple(sorted(ids["train"] + ids["val"]))
         masks = {split: _pngs(root / "SegmentationClass", names) for split, names in ids.items()}
         form = f"{root / 'SegmentationClass'}"
         listed = next((lists / n for n in ("trainaug.txt", "train_aug.txt") if (lists / n).exists()), None)
-        found = _augmented(root, Path(folder).expanduser())
+        found = _augmented(root, user_path(folder))
         if found is None and listed is not None:
             raise ValueError(
                 f"{root}: {listed} is there, but no masks for it: {root / 'SegmentationClassAug'} is missing, and so "
@@ -177,8 +185,8 @@ class VOC2012(NativeBuilder):
                 for name in names
             }
             form += f", trainaug from {origin}"
-            in_voc = {path.stem for path in (root / "JPEGImages").glob("*.jpg")}
-            sbd = {path.stem: path for path in (origin.parent / "img").glob("*.jpg")}
+            in_voc = set(visible_names(root / "JPEGImages", ".jpg"))
+            sbd = {name: origin.parent / "img" / f"{name}.jpg" for name in visible_names(origin.parent / "img", ".jpg")}
             images = {name: sbd[name] for name in names if name not in in_voc and name in sbd}
         if (lists / "test.txt").exists():
             ids["test"] = _test_ids(lists / "test.txt", ids["trainval"])
@@ -204,7 +212,7 @@ class VOC2012(NativeBuilder):
 
 def _test_ids(path: Path, trainval: Iterable[str]) -> tuple[str, ...]:
     ids = read_list(path)
-    refuse_overlap("voc2012", "trainval", trainval, "test", ids)
+    check_overlap("voc2012", "trainval", trainval, "test", ids)
     return ids
 
 
@@ -216,9 +224,9 @@ def _augmented(root: Path, folder: Path) -> tuple[dict[str, Path], Path] | None:
     """Finds the augmented masks by id, and their folder: SegmentationClassAug before SBD's cls."""
     pngs = root / "SegmentationClassAug"
     if pngs.is_dir():
-        return {path.stem: path for path in pngs.glob("*.png")}, pngs
+        return {name: pngs / f"{name}.png" for name in visible_names(pngs, ".png")}, pngs
     for cls in sorted({p for top in {root, folder} for depth in ("", "*/", "*/*/") for p in top.glob(f"{depth}cls")}):
-        masks = {path.stem: path for path in cls.glob("*.mat")}
+        masks = {name: cls / f"{name}.mat" for name in visible_names(cls, ".mat")}
         if not masks:
             continue
         lists = [cls.parent / name for name in ("train.txt", "val.txt")]

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from keras_cacnet.datasets.classes import VOID
 from keras_cacnet.evaluation.fusion import fused_ids
-from keras_cacnet.evaluation.inference import require_class_count, require_tensorflow, segmentation_logits
+from keras_cacnet.evaluation.inference import require_tensorflow, segmentation_logits
 from keras_cacnet.evaluation.protocol import Protocol
-from keras_cacnet.models.reweighting import probe_size, require_image_size
+from keras_cacnet.models.interface import require_class_count, require_image_size
 
 
 class ConfusionCounter:
@@ -54,10 +54,9 @@ class ConfusionCounter:
             autograph=False,
         )
         # A model of another number of classes is refused before any image is read.
+        require_class_count(model, num_classes)
         if protocol is None:
             self._step.get_concrete_function()
-        else:
-            require_class_count(model, segmentation_logits(model, tf.zeros((1, *probe_size(model), 3))), num_classes)
 
     @property
     def void_pixels(self) -> int:
@@ -150,7 +149,6 @@ class ConfusionCounter:
     def _count(self, images: tf.Tensor, truth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         classes = self._num_classes
         logits = segmentation_logits(self._model, images)
-        require_class_count(self._model, logits, classes)
         guess = tf.argmax(logits, axis=-1, output_type=tf.int32)
         void = tf.equal(truth, VOID)
 

@@ -13,7 +13,7 @@ from keras_cacnet.datasets.classes import VOID
 from keras_cacnet.evaluation.inference import require_tensorflow, segmentation_logits
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.windows import Window, windows
-from keras_cacnet.models.reweighting import require_image_size
+from keras_cacnet.models.interface import require_image_size
 from keras_cacnet.pipeline.augmentation import PADDING
 
 BLOCK = 64

@@ -62,22 +62,3 @@ def segmentation_logits(model: keras.Model, images: Any) -> Any:
             "a known number of classes are needed"
         )
     return logits
-
-
-def require_class_count(model: keras.Model, logits: Any, expected: int) -> None:
-    """Refuse a model whose number of classes is not that of the class table.
-
-    Args:
-        model: for its name.
-        logits: what it gives.
-        expected: the number of classes in the table.
-
-    Raises:
-        ValueError: the numbers differ; the message names both.
-    """
-    found = int(logits.shape[-1])
-    if found != expected:
-        raise ValueError(
-            f"model {model.name!r} predicts {found} classes, the class table has {expected} (void left out): take "
-            "the table the model was trained with, or build the model for these classes"
-        )

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_cacnet.datasets.classes import VOID
 from keras_cacnet.evaluation.inference import require_tensorflow, segmentation_logits
-from keras_cacnet.models.reweighting import require_image_size
+from keras_cacnet.models.interface import require_image_size
 
 _compiled: "weakref.WeakKeyDictionary[keras.Model, dict[str, Any]]" = weakref.WeakKeyDictionary()
 

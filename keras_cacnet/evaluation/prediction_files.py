@@ -12,10 +12,10 @@ from PIL import Image
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.reading import read_image
-from keras_cacnet.evaluation.inference import require_class_count, require_tensorflow, segmentation_logits
+from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.evaluation.prediction import predict_ids
 from keras_cacnet.files import write_atomically
-from keras_cacnet.models.reweighting import probe_size
+from keras_cacnet.models.interface import image_size, require_class_count
 from keras_cacnet.paper.figures import weighting_function
 from keras_cacnet.visualization import (
     WeightedImage,
@@ -91,12 +91,13 @@ def predict_files(
         raise ValueError(f"{output} is a file; the pictures need a folder")
     files, failures = image_files(images)
     _require_free_names(files, output)
-    require_class_count(model, segmentation_logits(model, tf.zeros((1, *probe_size(model), 3))), len(classes))
+    require_class_count(model, len(classes))
     if weighting:
         weighting_maps = weighting_function(model)
         if channels != "random":
             # Channels that cannot be had are refused now; noise, as weights are the same all over a black image.
-            noise = np.random.default_rng(0).integers(0, 256, (*probe_size(model), 3))
+            height, width = image_size(model)
+            noise = np.random.default_rng(0).integers(0, 256, (height or 64, width or 64, 3))
             choose_channels(weighting_maps(noise), count, seed, channels)
     output.mkdir(parents=True, exist_ok=True)
     chosen: dict[str, tuple[int, ...]] = {}

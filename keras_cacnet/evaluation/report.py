@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_cacnet.datasets.context_classes import NAMES as CONTEXT_NAMES
+from keras_cacnet.datasets.unpacked import CONTEXT_NAMES
 from keras_cacnet.evaluation.protocol import Protocol
 
 ABSENT_RULES = {

@@ -12,8 +12,8 @@ from keras_cacnet.export.destination import EXTRA, one_line_errors
 from keras_cacnet.export.exportable_models import require_size
 from keras_cacnet.export.to_tflite import TFLITE_PRECISIONS
 from keras_cacnet.files import user_path, write_atomically, write_json
+from keras_cacnet.training.recipe import setting_text
 from keras_cacnet.training.run import Run
-from keras_cacnet.training.settings import shown
 
 INPUT = {
     "images": "RGB, 0..255; the network scales and normalises them itself",
@@ -88,7 +88,7 @@ def model_card(
         raise ValueError(f"precision must be one of {', '.join(TFLITE_PRECISIONS)}, got {precision!r}")
     config, classes = run.config, run.classes
     return {
-        "name": config.get("experiment") or run.path.resolve().name,
+        "name": config.get("recipe_name") or run.path.resolve().name,
         "checkpoint": checkpoint,
         "precision": precision,
         "size": size and [*require_size(size, "size")],
@@ -193,7 +193,8 @@ def to_markdown(card: dict[str, Any]) -> str:
         "## Classes",
         "",
         *_table(
-            ("index", "name", "colour"), [(c["index"], c["name"], shown(tuple(c["color"]))) for c in card["classes"]]
+            ("index", "name", "colour"),
+            [(c["index"], c["name"], setting_text(tuple(c["color"]))) for c in card["classes"]],
         ),
         "",
         f"Masks mark pixels of no class with {card['void_id']}; predictions never do.",
@@ -206,7 +207,9 @@ def to_markdown(card: dict[str, Any]) -> str:
         "",
         f"On {', '.join(training['trained_on'])} ({_counts(training['images'])}).",
         "",
-        *_table(("setting", "value"), [(key, shown(_tuple(value))) for key, value in training["recipe"].items()]),
+        *_table(
+            ("setting", "value"), [(key, setting_text(_tuple(value))) for key, value in training["recipe"].items()]
+        ),
         "",
         "## Versions",
         "",

@@ -6,10 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_cacnet.models.arguments import require_count
 from keras_cacnet.models.heads import CaCHead
+from keras_cacnet.models.heads.base import positions
 from keras_cacnet.models.heads.cacnet import per_head_kernel_sizes
-from keras_cacnet.models.network import SegmentationNetwork, require
-from keras_cacnet.models.reweighting import checked_reweighting, positions
+from keras_cacnet.models.heads.modules import require_input_size
+from keras_cacnet.models.network import SegmentationNetwork
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
@@ -25,7 +27,7 @@ class CaCNet(SegmentationNetwork):
     on dropout and the pooled branch's convolution (PyTorch-Encoding's).
 
     Args:
-        num_classes: number of classes, void not counted.
+        num_classes: number of classes, at least 2; void is not counted, the background of a binary task is.
         backbone: `"resnet18"` to `"resnet152"` or another name that `kc.models.backbone` knows, or a functional
             Keras model with named feature levels "P4" and "P5" that takes images in 0..255.
         weights: weights of a backbone given by name: None, `"imagenet"`, or a local path.
@@ -34,12 +36,13 @@ class CaCNet(SegmentationNetwork):
         num_heads: number of heads (Table 3).
         kernel_sizes: size of their kernels, one for all heads or one per head (Table 4).
         dilation_rates: dilation rates at which every head applies its kernels (Table 5).
-        reweighting: what stands in the heads: `"cac"`, or an alternative of Table 6: `"fixed"`, `"fc"`, `"gap"`,
-            `"se"` or `"enc"`. The last two have no kernels, and take no notice of their sizes and rates.
-        input_size: height and width of all images in pixels, or one number for both; for `reweighting="fc"` alone,
+        reweighting: what ends the heads: `"cac"`, or an alternative of Table 6: `"fixed"`, `"fc"`, `"gap"`, `"se"` or
+            `"enc"`, the last two without kernels, so that their sizes and rates do nothing. `"none"` is no row of
+            the paper but this project's control: the heads keep their 3x3 convolutions, and nothing is re-weighted.
+        input_size: height and width of all images in pixels, or one number for both; for `reweighting="fc"` only,
             which has a weight for every position and cannot take another size.
         global_pooling: whether the pooled branch is there (Table 1).
-        se_loss_weight: factor of EncNet's semantic encoding loss, for `reweighting="enc"` alone: an FC on the joined
+        se_loss_weight: factor of EncNet's semantic encoding loss, for `reweighting="enc"` only: an FC on the joined
             encodings of the heads predicts which classes are in the image, in `fit` only. EncNet takes 0.2; whether
             the paper's Table 6 has this loss, it does not say.
         auxiliary_weight: factor of the auxiliary loss; 0 leaves its head out (Table 2).
@@ -47,6 +50,7 @@ class CaCNet(SegmentationNetwork):
         synchronized: take all batch-norm statistics over all replicas of a `tf.distribute` strategy.
         name: name of the model.
         dtype: dtype policy of everything but a backbone that is given as a model; default: Keras' policy.
+        trainable: False freezes the whole network.
 
     Shapes:
         - input: (B, H, W, 3), RGB in 0..255, uint8 or float; any B, H, W
@@ -69,6 +73,7 @@ class CaCNet(SegmentationNetwork):
     def __init__(
         self,
         num_classes: int,
+        *,
         backbone: str | keras.Model = "resnet50",
         weights: str | None = None,
         output_stride: int = 8,
@@ -85,15 +90,16 @@ class CaCNet(SegmentationNetwork):
         se_loss_weight: float = 0.0,
         name: str = "cacnet",
         dtype: Any = None,
-        **kwargs: Any,
+        trainable: bool = True,
     ) -> None:
-        require("head_channels", head_channels, head_channels >= 1, "at least 1")
-        require("num_heads", num_heads, num_heads >= 0, "at least 0")
-        size = checked_reweighting(reweighting, input_size)
+        head_channels = require_count("head_channels", head_channels)
+        num_heads = require_count("num_heads", num_heads, minimum=0)
+        size = require_input_size(reweighting, input_size)
+        output_stride = require_count("output_stride", output_stride)
         head = CaCHead(
             channels=head_channels,
             kernel_sizes=per_head_kernel_sizes(kernel_sizes, num_heads),
-            dilation_rates=tuple(dilation_rates),
+            dilation_rates=dilation_rates,
             reweighting=reweighting,
             positions=size and positions(size, output_stride),
             global_pooling=global_pooling,
@@ -102,15 +108,15 @@ class CaCNet(SegmentationNetwork):
         super().__init__(
             num_classes,
             head,
-            backbone,
-            weights,
-            output_stride,
-            auxiliary_weight,
-            dropout,
-            synchronized,
-            name,
-            dtype,
-            **kwargs,
+            backbone=backbone,
+            weights=weights,
+            output_stride=output_stride,
+            auxiliary_weight=auxiliary_weight,
+            dropout=dropout,
+            synchronized=synchronized,
+            name=name,
+            dtype=dtype,
+            trainable=trainable,
         )
         self.head_channels = head_channels
         self.num_heads = num_heads
@@ -118,7 +124,7 @@ class CaCNet(SegmentationNetwork):
         self.dilation_rates = head.dilation_rates
         self.reweighting = reweighting
         self.input_size = size
-        self.global_pooling = global_pooling
+        self.global_pooling = head.global_pooling
 
     def weighting_maps(self, images: Any) -> dict[str, dict[str, Any]]:
         """The features X, the weights W and the product X* of every head, for Figure 4 of the paper.
@@ -134,7 +140,7 @@ class CaCNet(SegmentationNetwork):
             For each head ("head_1", ...) a dict of "X", "W" and "X*".
 
         Raises:
-            ValueError: the network has no head.
+            ValueError: the network has no head, or nothing re-weights.
 
         Example:
             >>> import numpy as np
@@ -144,6 +150,8 @@ class CaCNet(SegmentationNetwork):
         """
         if not self.num_heads:
             raise ValueError(f"{self.name} has num_heads=0: there is no weighting to look at")
+        if self.reweighting == "none":
+            raise ValueError(f"{self.name} has reweighting='none': there is no weighting to look at")
         heads = [f"head_{index}" for index in range(1, self.num_heads + 1)]
         before = keras.Model(
             self.decoder.input, {head: self.decoder.get_layer(f"{head}_relu").output for head in heads}

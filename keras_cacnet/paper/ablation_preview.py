@@ -7,7 +7,7 @@ from keras_cacnet.models.cacnet import CaCNet
 from keras_cacnet.paper.ablation_rows import Plan
 from keras_cacnet.paper.ablation_runs import Runs, scored_split
 from keras_cacnet.paper.costs import costs
-from keras_cacnet.training.recipes import Recipe
+from keras_cacnet.training.recipe import Recipe
 
 _BACKWARD = 3
 """Operations of a training step over those of its forward pass: the backward pass takes about two more."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.paper import TABLES
-from keras_cacnet.training.recipes import Recipe
+from keras_cacnet.training.recipe import Recipe
 
 FULL_NETWORK: dict[str, Any] = {
     "num_heads": 2,

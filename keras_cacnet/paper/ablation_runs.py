@@ -3,18 +3,21 @@
 import gc
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_cacnet.datasets.check import shares_images
+from keras_cacnet.datasets import shares_images
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.scoring import evaluate
 from keras_cacnet.files import write_json
 from keras_cacnet.pipeline.batches import evaluation_batches
-from keras_cacnet.training.recipes import Recipe
+from keras_cacnet.training.checkpoints import TrainingWarning
+from keras_cacnet.training.recipe import Recipe
+from keras_cacnet.training.start import Job
 from keras_cacnet.training.trainer import train
 
 
@@ -91,13 +94,11 @@ class Runs:
         if path.is_file():
             return _read(path)
         folder = path.parent
-        resume = (folder / "config.json").is_file()
-        if not resume:
-            # All that a run writes before its config.json; it would keep `train` from taking the folder.
-            (folder / "classes.json").unlink(missing_ok=True)
-        model = train(
-            recipe, self.dataset, folder, resume, self.verbose, self.data, self.data_dir, strategy=self.strategy
-        )
+        job = Job(recipe, self.dataset, folder, resume=True, data=self.data, data_dir=self.data_dir)
+        with warnings.catch_warnings():
+            # Trained already for another row, or stopped before it was scored.
+            warnings.filterwarnings("ignore", message=".* is finished", category=TrainingWarning)
+            model = train(job, self.strategy, self.verbose)
         split, source = scored_split(recipe), scored_source(recipe, self.dataset)
         report = evaluate(
             model,

@@ -6,7 +6,7 @@ from typing import Any
 from keras_cacnet.paper import TABLES
 from keras_cacnet.paper.ablation import Result, RowResult
 from keras_cacnet.paper.seeds import Difference, Spread, critical_errors, paired_difference, spread
-from keras_cacnet.training.recipes import Recipe
+from keras_cacnet.training.recipe import Recipe
 
 NOT_RUN = "not run yet"
 _SCORES = {"mean_iou": "mIoU", "pixel_accuracy": "pixAcc"}

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_cacnet.models.heads import HEAD_LAYERS, Head, Settings
-from keras_cacnet.models.heads.base import presence_classifier
-from keras_cacnet.models.reweighting import positions, require_image_size
+from keras_cacnet.models.heads import HEAD_LAYERS, Head, HeadContext
+from keras_cacnet.models.heads.base import positions, presence_classifier
+from keras_cacnet.models.interface import require_image_size
 from keras_cacnet.paper import TABLES
 
 PARTS = ("backbone", "reduction", "heads", "pooling", "fusion", "classifier", "presence", "auxiliary")
@@ -61,7 +61,7 @@ def costs(model: keras.Model, height: int, width: int) -> dict[str, Cost]:
     require_image_size(model, height, width)
     backbone = {id(weight) for weight in model.backbone.trainable_variables}
     paths = [("backbone" if id(weight) in backbone else weight.path, weight) for weight in model.trainable_variables]
-    result = _counted(paths, lambda x: model(x, training=True), (1, height, width, 3), model.input.dtype)
+    result = _counted(paths, lambda x: model({"images": x}, training=True), (1, height, width, 3), model.input.dtype)
     channels = model.backbone.output["P5"].shape[-1]
     fc = channels * IMAGENET_CLASSES
     return {**result, "imagenet_fc": Cost(fc + IMAGENET_CLASSES, fc)}
@@ -88,11 +88,11 @@ def head_costs(head: Head, num_classes: int, feature_channels: int, height: int,
     Reference:
         Table 7 of the CaC-Net paper.
     """
-    settings = Settings(num_classes, dropout=0.0)
-    decoder = head.decoder(feature_channels, settings)
+    context = HeadContext(num_classes, dropout=0.0)
+    decoder = head.decoder(feature_channels, context)
     outputs = dict(decoder.output)
     if head.se_loss_weight:
-        outputs["presence"] = presence_classifier(settings)(outputs["encoding"])
+        outputs["presence"] = presence_classifier(context)(outputs["encoding"])
     model = keras.Model(decoder.input, outputs)
     paths = [(weight.path, weight) for weight in model.trainable_variables]
     return _counted(paths, lambda x: model(x, training=True), (1, height, width, feature_channels), "float32")

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from keras_cacnet.evaluation.protocol import Protocol
-from keras_cacnet.training.recipes import Origin, Recipe, origin
+from keras_cacnet.training.recipe import Origin, Recipe, origin
 
 _MOST_TERMS = 100
 

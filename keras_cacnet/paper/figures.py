@@ -10,9 +10,9 @@ import tensorflow as tf
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.reading import read_example, read_image
 from keras_cacnet.datasets.source import Example
-from keras_cacnet.evaluation.inference import require_class_count, require_tensorflow, segmentation_logits
+from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.evaluation.prediction import predict_ids
-from keras_cacnet.models.reweighting import probe_size
+from keras_cacnet.models.interface import require_class_count
 from keras_cacnet.visualization import WeightedImage, channel_maps, choose_channels, comparison_figure, weighting_figure
 
 Channels = dict[str, tuple[int, ...]]
@@ -115,7 +115,7 @@ def weighting_function(model: keras.Model) -> Callable[[np.ndarray], dict[str, d
     if not hasattr(model, "weighting_maps"):
         raise ValueError(f"model {model.name!r} has no weighting_maps: only a CaCNet has weights to show")
     compiled = tf.function(model.weighting_maps, [tf.TensorSpec((1, None, None, 3))], autograph=False)
-    compiled(tf.zeros((1, *probe_size(model), 3)))
+    compiled.get_concrete_function()
     return lambda image: compiled(image[None].astype("float32"))
 
 
@@ -135,7 +135,7 @@ def require_truths(examples: Sequence[Example]) -> Sequence[Example]:
 
 def _require_classes(model: keras.Model, classes: ClassTable) -> None:
     require_tensorflow("prediction")
-    require_class_count(model, segmentation_logits(model, tf.zeros((1, *probe_size(model), 3))), len(classes))
+    require_class_count(model, len(classes))
 
 
 def _read(example: Example, classes: ClassTable) -> tuple[np.ndarray, np.ndarray | None]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import keras
 
-from keras_cacnet.models.heads import HEADS, APCHead, DMHead, Head, checked_head
-from keras_cacnet.models.reweighting import positions
+from keras_cacnet.models.heads import HEADS, APCHead, DMHead, Head, head_of
+from keras_cacnet.models.heads.base import positions
 from keras_cacnet.paper.costs import TABLE_7, Cost, baseline_costs, costs, head_costs, own_costs, total
 
 LEAN: dict[str, Head] = {
@@ -44,7 +44,7 @@ def checked_heads(names: Sequence[str]) -> tuple[str, ...]:
         raise ValueError(f"name at least one head of {', '.join(HEADS)}, or all")
     wanted = [head for name in names for head in (HEADS if name == "all" else (name,))]
     for name in wanted:
-        checked_head(name)
+        head_of(name)
     return tuple(dict.fromkeys(wanted))
 
 

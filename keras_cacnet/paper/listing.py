@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from keras_cacnet.paper.experiment import Experiment
 from keras_cacnet.paper.published import BESIDE_SETTINGS, EXPERIMENTS
-from keras_cacnet.training.settings import shown
+from keras_cacnet.training.recipe import setting_text
 
 NOT_RUN = "not run yet"
 _COLUMNS = ("name", "data", "split", "backbone", "crop", "epochs", "lr", "paper's mIoU", "ours")
@@ -26,7 +26,7 @@ def table(experiments: Iterable[Experiment] = EXPERIMENTS) -> str:
         recipe = one.recipe
         settings = (recipe.split, recipe.backbone, recipe.crop_size, recipe.epochs, recipe.learning_rate)
         figure = "not given" if one.paper is None else str(one.paper.mean_iou)
-        rows.append((one.name, one.data, *map(shown, settings), figure, one.result or NOT_RUN))
+        rows.append((one.name, one.data, *map(setting_text, settings), figure, one.result or NOT_RUN))
     return _aligned(rows)
 
 
@@ -58,7 +58,7 @@ def description(experiment: Experiment) -> str:
     rows: list[Sequence[str]] = [("setting", "value", "who chose it", "what it is")]
     for entry in fields(recipe):
         origin = str(experiment.origin(entry.name))
-        rows.append((entry.name, shown(getattr(recipe, entry.name)), origin, entry.metadata["help"]))
+        rows.append((entry.name, setting_text(getattr(recipe, entry.name)), origin, entry.metadata["help"]))
     lines += ["", _aligned(rows), "", "Ours too, though no setting:"]
     for choice in BESIDE_SETTINGS:
         lines += _wrapped("- ", choice)

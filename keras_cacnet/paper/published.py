@@ -8,8 +8,8 @@ from dataclasses import replace
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.paper import TABLES
 from keras_cacnet.paper.experiment import Experiment, PaperFigure
-from keras_cacnet.training.recipes import Recipe, ours, paper
-from keras_cacnet.training.settings import nearest
+from keras_cacnet.training.recipe import Recipe, ours, paper
+from keras_cacnet.wording import did_you_mean
 
 ENCODING_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """PyTorch-Encoding's; the paper says "multiple scales" and no more. Windows and their stride are from there too."""
@@ -139,9 +139,10 @@ def experiment_named(name: str) -> Experiment:
     Example:
         >>> experiment_named("ade20k_resnet10")
         Traceback (most recent call last):
-        ValueError: no recipe is called 'ade20k_resnet10' (did you mean 'ade20k_resnet101'?); there are ...
+        ValueError: no recipe is called 'ade20k_resnet10'; did you mean ade20k_resnet101? There are ...
     """
     by_name = {experiment.name: experiment for experiment in EXPERIMENTS}
     if name not in by_name:
-        raise ValueError(f"no recipe is called {name!r}{nearest(name, by_name)}; there are {', '.join(by_name)}")
+        hint = did_you_mean(name, by_name) or "."
+        raise ValueError(f"no recipe is called {name!r}{hint} There are {', '.join(by_name)}")
     return by_name[name]

@@ -8,18 +8,17 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.reading import open_image, read_image, read_mask, shown_size
 from keras_cacnet.datasets.source import Example, Source
 from keras_cacnet.evaluation.fusion import fused_ids
-from keras_cacnet.evaluation.inference import require_class_count, require_tensorflow, segmentation_logits
+from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.evaluation.prediction import predict_ids
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.files import write_atomically
-from keras_cacnet.models.reweighting import probe_size
+from keras_cacnet.models.interface import require_class_count
 from keras_cacnet.paper.archives import ENDINGS, read_archive, write_archive
 
 SERVERS = ("voc2012", "ade20k")
@@ -145,7 +144,7 @@ def write_submission(
     require_archive_path(output, form)
     if not len(source):
         raise ValueError(f"there are no images to predict in this split of {form.data}")
-    require_class_count(model, segmentation_logits(model, tf.zeros((1, *probe_size(model), 3))), len(form.classes))
+    require_class_count(model, len(form.classes))
     output.parent.mkdir(parents=True, exist_ok=True)
 
     def write(path: Path) -> None:

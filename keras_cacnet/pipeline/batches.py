@@ -1,6 +1,7 @@
 """From a source of examples to batches: which example when, read by whom, and what an error says."""
 
 import re
+import threading
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +11,9 @@ from keras_cacnet.datasets.reading import read_example
 from keras_cacnet.datasets.source import Source
 from keras_cacnet.pipeline.augmentation import PADDING, augment
 from keras_cacnet.pipeline.calls import call
+
+_COUNTS = 8
+"""Batches after which an iteration over training batches counts, more than Keras and TensorFlow read ahead."""
 
 
 def training_batches(
@@ -26,26 +30,32 @@ def training_batches(
     shard: tuple[int, int] = (0, 1),
     num_parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
-    """Makes the augmented batches of the steps `start_step` to `steps` of a training run.
+    """Make the augmented batches of the steps `start_step` to `steps` of a training run.
 
-    The stream of examples has no state: example g (counted from the start of the run) is number
-    `shuffle(g % N)` of the source, under a permutation drawn from (seed, g // N), augmented with the seed
+    A batch depends on the number of its step and nothing else: example g (counted from the start of the run) is
+    number `shuffle(g % N)` of the source, under a permutation drawn from (seed, g // N), augmented with the seed
     (seed, g). So it is the same for any number of readers, each example comes once in N, and a stream that
     starts at a step equals the rest of one that starts at 0, bit for bit.
 
+    Read again, the stream goes on: where the first iteration had the steps `start_step` to `steps`, the second has as
+    many that follow them, and so on. So the epochs of `model.fit(batches, epochs=3)` differ, each with steps of its
+    own, and equal three streams that start where the one before ended. An iteration that was left before its last
+    batch and its eighth does not count, and the next begins where it began: a look at some batches changes nothing,
+    nor does the iteration that Keras' `fit` begins and leaves under a strategy.
+
     Args:
-        source: The examples.
-        classes: The data set's classes.
-        batch_size: Examples per batch, over all replicas.
-        crop_size: Height and width of the crops.
-        steps: Number of the step before which the stream ends; the run's length where `start_step` is 0.
-        seed: Of the order and the augmentation, 0 or greater.
-        start_step: Number of the first step.
-        scale_range: See `augment`.
-        flip: See `augment`.
-        shard: (index, count) where several processes share every batch: the examples of this one alone are read,
+        source: the examples.
+        classes: the data set's classes.
+        batch_size: examples per batch, over all replicas.
+        crop_size: height and width of the crops.
+        steps: number of the step before which an iteration ends; the run's length where `start_step` is 0.
+        seed: of the order and the augmentation, 0 or greater.
+        start_step: number of the first step.
+        scale_range: see `augment`.
+        flip: see `augment`.
+        shard: (index, count) where several processes share every batch: only the examples of this one are read,
             a run of `batch_size / count` that follows those of the process before.
-        num_parallel_calls: Examples that are read at the same time.
+        num_parallel_calls: examples that are read at the same time.
 
     Returns:
         `steps - start_step` batches of n = batch_size / count examples: images, float32
@@ -87,9 +97,19 @@ def training_batches(
         example_seed = tf.stack([tf.constant(seed, "int64"), g])
         return augment(image, mask, example_seed, crop_size, scale_range, flip)
 
-    stream = tf.data.Dataset.range(start_step * share, steps * share)
-    stream = stream.map(example_of, num_parallel_calls=num_parallel_calls, deterministic=True)
-    return stream.batch(share, drop_remainder=True).prefetch(2)
+    turns, length = _Turns(), steps - start_step
+    stream = turns.begin().flat_map(
+        lambda turn: tf.data.Dataset.range(length * share).map(
+            lambda place: (turn, (start_step + turn * length) * share + place)
+        )
+    )
+    stream = stream.map(
+        lambda turn, place: (turn, *example_of(place)), num_parallel_calls=num_parallel_calls, deterministic=True
+    )
+    stream = stream.batch(share, drop_remainder=True).prefetch(2).enumerate()
+    # Behind the prefetching, so that a batch counts when it is taken and not when it is ready.
+    stream = stream.map(lambda number, batch: turns.count(number, batch, min(length, _COUNTS)), num_parallel_calls=None)
+    return stream.apply(tf.data.experimental.assert_cardinality(length))
 
 
 def evaluation_batches(
@@ -189,6 +209,37 @@ def window_batches(
 
     stream = tf.data.Dataset.range(count + -count % replicas).shard(shard[1], shard[0])
     return stream.map(windows_of, num_parallel_calls=num_parallel_calls, deterministic=True).prefetch(2)
+
+
+class _Turns:
+    """Which time a stream is read: the turn that its next iteration has."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._lock = threading.Lock()
+
+    def begin(self) -> tf.data.Dataset:
+        """The turn of an iteration, asked for when its first batch is."""
+        return tf.data.Dataset.from_tensors(0).map(lambda _: tf.ensure_shape(call(self._turn, [], tf.int64), ()))
+
+    def count(self, number: tf.Tensor, batch: tuple[tf.Tensor, ...], enough: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The images and masks of a batch; with the last that is needed the turn is over."""
+        turn, images, masks = batch
+
+        def over() -> tf.Tensor:
+            return call(self._end, [turn[0]], tf.int64)
+
+        ended = tf.cond(tf.equal(number, enough - 1), over, lambda: tf.constant(0, tf.int64))
+        with tf.control_dependencies([ended]):
+            return tf.identity(images), tf.identity(masks)
+
+    def _turn(self) -> np.int64:
+        return np.int64(self._next)
+
+    def _end(self, turn: np.int64) -> np.int64:
+        with self._lock:
+            self._next = max(self._next, int(turn) + 1)
+        return turn
 
 
 class ReadingError(ValueError):

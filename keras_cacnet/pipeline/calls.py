@@ -53,13 +53,13 @@ class _Calls:
 _CALLS = _Calls()
 
 
-def call(function: Callable[..., Any], inputs: list[tf.Tensor], dtypes: tuple[tf.DType, ...]) -> Any:
-    """Calls a Python function as `tf.numpy_function` does, but lets the process end in the middle.
+def call(function: Callable[..., Any], inputs: list[tf.Tensor], dtypes: tf.DType | tuple[tf.DType, ...]) -> Any:
+    """Call a Python function as `tf.numpy_function` does, but lets the process end in the middle.
 
     Args:
-        function: From arrays to a tuple of arrays.
-        inputs: Tensors.
-        dtypes: The types of the results.
+        function: from arrays to an array or a tuple of arrays.
+        inputs: tensors.
+        dtypes: the types of the results.
 
     Returns:
         The results as tensors of unknown shape.

@@ -3,17 +3,42 @@
 import importlib
 from typing import Any
 
-# The loss and the optimizer come with `import keras_cacnet`; a run also needs what reads images and draws curves.
+# The loss, the metrics and the optimizer come with `import keras_cacnet`; a run also needs what reads images and draws
+# curves.
 _ON_FIRST_USE = {
-    "Loop": "keras_cacnet.training.loop",
-    "Recipe": "keras_cacnet.training.recipes",
-    "Run": "keras_cacnet.training.run",
-    "train": "keras_cacnet.training.trainer",
-    "with_settings": "keras_cacnet.training.settings",
+    "FROM_SCRATCH": "recipe",
+    "CheckpointError": "checkpoints",
+    "Checkpoints": "checkpoints",
+    "Job": "start",
+    "Loop": "loop",
+    "NonFiniteTraining": "checkpoints",
+    "Progress": "checkpoints",
+    "Recipe": "recipe",
+    "Run": "run",
+    "StopSignals": "signals",
+    "Stopped": "signals",
+    "TrainingWarning": "checkpoints",
+    "Validation": "loop",
+    "WorkerLost": "cluster",
+    "is_chief": "cluster",
+    "load_checkpoint": "checkpoints",
+    "read_progress": "checkpoints",
+    "strategy_for": "cluster",
+    "train": "trainer",
+    "with_settings": "recipe",
 }
+_MODULES = ("losses", "metrics", "optimizers")
+
+__all__ = [*_MODULES, *_ON_FIRST_USE]
 
 
 def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
-        return getattr(importlib.import_module(_ON_FIRST_USE[name]), name)
-    raise AttributeError(f"module 'keras_cacnet.training' has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_ON_FIRST_USE[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_cacnet.layers.replicas import sum_over_replicas
-from keras_cacnet.training.progress import Progress
+from keras_cacnet.training.checkpoints import Progress
+from keras_cacnet.training.cluster import lost_workers, several_processes
 from keras_cacnet.training.signals import Stopped, StopSignals
-from keras_cacnet.training.workers import lost_workers, several_processes
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Loop:
         progress: where to begin; model and optimizer have to be as they were there.
 
     Raises:
-        ValueError: fewer than one epoch or step, a progress beyond the end, or of other metrics.
+        ValueError: fewer than one epoch or step, or a progress that is at the end or beyond it.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -80,6 +80,8 @@ class Loop:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if not progress.epochs * steps_per_epoch <= progress.step <= epochs * steps_per_epoch:
             raise ValueError(f"{progress.step} steps and {progress.epochs} epochs are not on the way of this run")
+        if progress.epochs == epochs:
+            raise ValueError(f"all {epochs} epochs are done: there is nothing left to train")
         self.model = model
         self.strategy = model.distribute_strategy
         self.epochs = epochs

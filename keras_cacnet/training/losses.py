@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_cacnet.labels import pixel_weights, read_masks, void_id
 from keras_cacnet.layers.replicas import sum_over_replicas
 
 
@@ -14,20 +15,27 @@ class SegmentationCrossentropy(keras.losses.Loss):
 
     The average is taken over the whole batch: under a `tf.distribute` strategy the number of valid pixels is
     summed over the replicas, so the result does not depend on how void is spread over them. A batch without
-    a valid pixel gives 0. An id that is neither a class nor void gives NaN, never a silently wrong loss.
+    a valid pixel gives 0.
+
+    A label that is neither a class nor void is an error with its value, called directly and in `fit` and `evaluate`.
+    Code compiled by JAX or XLA (`jit_compile=True`, Keras' choice on a GPU) cannot raise it: the loss is NaN there.
 
     Args:
-        ignore_class: the void id.
+        ignore_class: the void id; None where every pixel has a class. 255 is refused where it is a class as well.
+        reduction: Keras' word for what is done with the losses of the pixels, weighted by `sample_weight`:
+            `"mean_with_sample_weight"` divides their sum by the sum of the weights, `"mean"` and
+            `"sum_over_batch_size"` by the number of valid pixels, `"sum"` by nothing; `"none"` or None leaves them.
         name: name of the loss.
+        dtype: `"float32"` or `"float64"`, in which the loss is computed; default: that of the logits, from float32 on.
 
     Shapes:
-        - y_true: (B, H, W), class ids of any integer type
+        - y_true: (B, H, W) or (B, H, W, 1), class ids, whole numbers of any type
         - y_pred: (B, H, W, C), logits
-        - sample_weight: none, (B,) or (B, H, W); weighs the numerator and the denominator
-        - result: scalar, in nats per pixel
+        - sample_weight: none, (), (B,) or (B, 1) for images, (B, H, W) or (B, H, W, 1) for pixels
+        - result: scalar, in nats per pixel; (B, H, W) with reduction None
 
     Raises:
-        ValueError: logits and mask of different sizes.
+        ValueError: masks, logits or weights of other shapes, types or values; the message has the value.
 
     Example:
         >>> import numpy as np
@@ -39,56 +47,56 @@ class SegmentationCrossentropy(keras.losses.Loss):
         Section 4.1 of the CaC-Net paper; averaging over valid pixels follows PyTorch-Encoding.
     """
 
-    def __init__(self, ignore_class: int = 255, name: str = "segmentation_crossentropy", **kwargs: Any) -> None:
-        kwargs.setdefault("reduction", "sum")
-        super().__init__(name=name, **kwargs)
-        self.ignore_class = ignore_class
+    def __init__(
+        self,
+        ignore_class: int | None = 255,
+        reduction: str | None = "mean_with_sample_weight",
+        name: str | None = "segmentation_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if dtype is not None and self.dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype must be float32, float64 or None, got {self.dtype}: pixels are summed up")
+        self.ignore_class = void_id(ignore_class)
+        self._given_dtype = None if dtype is None else self.dtype
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        if self.reduction in (None, "none"):
+            return self._weighted(y_true, y_pred, sample_weight)[0]
         summed, count = self.sums(y_true, y_pred, sample_weight)
+        if self.reduction == "sum":
+            return summed
         count = sum_over_replicas(count)
         return summed / ops.where(count == 0, ops.ones_like(count), count)
 
     def sums(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, Any]:
-        """The summed loss and the number of pixels that are not void, weighted where there are weights.
+        """The summed loss and what a mean divides it by: the sum of the weights, or the number of valid pixels.
 
         Args:
             y_true, y_pred, sample_weight: as for the loss itself.
 
         Returns:
-            Two scalars, of this replica alone.
+            Two scalars, of this replica only.
         """
-        y_pred = ops.convert_to_tensor(y_pred)
-        if keras.backend.standardize_dtype(y_pred.dtype) not in ("float32", "float64"):
-            y_pred = ops.cast(y_pred, "float32")
-        labels = ops.cast(y_true, "int32")
-        if len(labels.shape) == 4 and labels.shape[-1] == 1:
-            labels = ops.squeeze(labels, axis=-1)
-        if len(labels.shape) != 3 or len(y_pred.shape) != 4 or not _agree(labels.shape, y_pred.shape[:3]):
-            raise ValueError(
-                f"the loss takes masks (B, H, W) and logits (B, H, W, C), got {tuple(labels.shape)} "
-                f"and {tuple(y_pred.shape)}"
-            )
-        valid = labels != self.ignore_class
-        weights = ops.cast(valid, y_pred.dtype)
-        if sample_weight is not None:
-            sample_weight = ops.cast(sample_weight, y_pred.dtype)
-            if len(sample_weight.shape) == 1:
-                sample_weight = ops.reshape(sample_weight, (-1, 1, 1))
-            weights = weights * sample_weight
-        pixels = self.call(labels, y_pred)
-        summed = ops.sum(ops.where(valid, pixels * weights, 0.0))
-        return summed, ops.sum(weights)
+        losses, weights, counts = self._weighted(y_true, y_pred, sample_weight)
+        by_weights = self.reduction == "mean_with_sample_weight"
+        return ops.sum(losses), ops.sum(weights if by_weights else ops.cast(counts, losses.dtype))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        classes = y_pred.shape[-1]
-        known = ops.logical_and(y_true >= 0, y_true < classes)
-        pixels = ops.sparse_categorical_crossentropy(ops.where(known, y_true, 0), y_pred, from_logits=True)
-        return ops.where(known, pixels, float("nan"))
+        """The loss of every pixel, (B, H, W), 0 where it is void."""
+        return self._weighted(y_true, y_pred, None)[0]
+
+    def _weighted(self, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+        """By pixel: the weighted loss, the weight, and whether it counts."""
+        y_pred = ops.convert_to_tensor(y_pred)
+        given = keras.backend.standardize_dtype(y_pred.dtype)
+        y_pred = ops.cast(y_pred, self._given_dtype or (given if given in ("float32", "float64") else "float32"))
+        ids, counts, wrong = read_masks(y_true, y_pred, self.ignore_class)
+        weights = ops.cast(counts, y_pred.dtype)
+        if sample_weight is not None:
+            weights = weights * pixel_weights(sample_weight, y_pred, y_pred.dtype)
+        losses = weights * ops.sparse_categorical_crossentropy(ids, y_pred, from_logits=True)
+        return ops.where(wrong, float("nan"), ops.where(counts, losses, 0.0)), weights, counts
 
     def get_config(self) -> dict[str, Any]:
-        return {"ignore_class": self.ignore_class, "name": self.name}
-
-
-def _agree(shape: Any, other: Any) -> bool:
-    return all(a is None or b is None or a == b for a, b in zip(shape, other, strict=True))
+        return {**super().get_config(), "ignore_class": self.ignore_class, "dtype": self._given_dtype}

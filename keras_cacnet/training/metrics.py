@@ -5,26 +5,47 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_cacnet.labels import check_classes, read_masks, void_id, whole_number
 from keras_cacnet.training.losses import SegmentationCrossentropy
 
+_JAX = keras.backend.backend() == "jax"  # which has no 64 bits by default
+_INT, _FLOAT = ("int32", "float32") if _JAX else ("int64", "float64")
 
-class _ConfusionMetric(keras.metrics.Metric):
-    default_name = "confusion"
 
-    def __init__(self, num_classes: int, ignore_class: int = 255, name: str | None = None, dtype: Any = None) -> None:
-        super().__init__(name=name or self.default_name, dtype=dtype)
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes!r}")
-        self.num_classes = num_classes
-        self.ignore_class = ignore_class
-        # Whole numbers stay exact: floats would lose single pixels beyond 2^24 of them. JAX has no 64 bits by
-        # default, which bounds a cell to 2^31 pixels there.
-        self.confusion = self.add_variable(
-            (num_classes, num_classes),
-            initializer="zeros",
-            dtype="int32" if keras.backend.backend() == "jax" else "int64",
-            name="confusion",
-        )
+class _SegmentationMetric(keras.metrics.Metric):
+    """A metric that leaves void pixels out, computed in 64 bits where the backend has them."""
+
+    default_name = "metric"
+    # By which Keras' callbacks know in mode "auto" what an improvement is.
+    _direction = "up"
+
+    def __init__(self, ignore_class: int | None, name: str | None, dtype: Any) -> None:
+        super().__init__(name=name or self.default_name, dtype=dtype or _FLOAT)
+        self.ignore_class = void_id(ignore_class)
+        self._given_dtype = None if dtype is None else self.dtype
+
+    def _refuse_weights(self, sample_weight: Any) -> None:
+        if sample_weight is not None:
+            void = "void (ignore_class)" if self.ignore_class is None else self.ignore_class
+            raise ValueError(
+                f"{self.name} takes no sample weights: list it in metrics=[...], not in weighted_metrics=[...], and "
+                f"mark pixels that shall not count as {void}"
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        return {"ignore_class": self.ignore_class, "name": self.name, "dtype": self._given_dtype}
+
+
+class _ConfusionMetric(_SegmentationMetric):
+    def __init__(
+        self, num_classes: int, ignore_class: int | None = 255, name: str | None = None, dtype: Any = None
+    ) -> None:
+        super().__init__(ignore_class, name, dtype)
+        self.num_classes = whole_number("num_classes", num_classes)
+        check_classes(self.num_classes, self.ignore_class)
+        # Whole numbers stay exact: floats would lose single pixels beyond 2^24 of them. 32 bits bound a cell to 2^31.
+        self.confusion = self.add_variable((self.num_classes,) * 2, "zeros", dtype=_INT, name="confusion")
+        self.invalid = self.add_variable((), "zeros", dtype=_INT, name="invalid")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch.
@@ -34,24 +55,35 @@ class _ConfusionMetric(keras.metrics.Metric):
             y_pred: logits or probabilities, (B, H, W, num_classes).
             sample_weight: refused; pixels are left out by the void id.
         """
-        if sample_weight is not None:
-            raise ValueError(f"{self.name} takes no sample weights; mark pixels as {self.ignore_class} instead")
+        self._refuse_weights(sample_weight)
         y_pred = ops.convert_to_tensor(y_pred)
         if len(y_pred.shape) != 4 or y_pred.shape[-1] != self.num_classes:
             raise ValueError(f"{self.name} takes logits (B, H, W, {self.num_classes}), got {tuple(y_pred.shape)}")
-        truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        guess = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
-        valid = truth != self.ignore_class
+        ids, counts, wrong = read_masks(y_true, y_pred, self.ignore_class)
+        no_answer = ops.logical_and(counts, ops.any(ops.isnan(y_pred), axis=-1))
         cells = self.num_classes**2
-        cell = ops.where(valid, truth * self.num_classes + guess, cells)
-        if keras.backend.backend() == "jax":  # whose bincount cannot be compiled
-            counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=cells + 1)[:cells]
+        cell = ids * self.num_classes + ops.cast(ops.argmax(y_pred, axis=-1), "int32")
+        cell = ops.reshape(ops.where(counts, cell, cells), (-1,))
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # As Keras' bincount, but of a size that XLA knows; several times as fast as a sum by segments.
+            found = tf.raw_ops.DenseBincount(input=cell, size=cells + 1, weights=tf.constant([], _INT))[:cells]
         else:
-            counts = ops.cast(ops.bincount(cell, minlength=cells + 1)[:cells], self.confusion.dtype)
-        self.confusion.assign_add(ops.reshape(counts, (self.num_classes, self.num_classes)))
+            found = ops.segment_sum(ops.ones_like(cell, dtype=_INT), cell, num_segments=cells + 1)[:cells]
+        self.confusion.assign_add(ops.reshape(found, self.confusion.shape))
+        self.invalid.assign_add(ops.cast(ops.any(ops.logical_or(wrong, no_answer)), _INT))
+
+    def result(self) -> Any:
+        """The score of what was counted: 0 of nothing, NaN where logits were, or a label was no class."""
+        score = self._score(ops.cast(self.confusion, _FLOAT))
+        return ops.cast(ops.where(ops.convert_to_tensor(self.invalid) > 0, float("nan"), score), self.dtype)
+
+    def _score(self, confusion: Any) -> Any:
+        raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        return {"num_classes": self.num_classes, "ignore_class": self.ignore_class, "name": self.name}
+        return {"num_classes": self.num_classes, **super().get_config()}
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
@@ -59,20 +91,23 @@ class MeanIoU(_ConfusionMetric):
     """Mean over the classes of intersection over union, from logits and masks with void.
 
     Unlike `keras.metrics.MeanIoU` it takes logits as they come from the network, and its void pixels count
-    neither as truth nor as prediction. A class that occurs in neither is left out of the mean (Keras' rule).
+    neither as truth nor as prediction. A class that occurs in neither is left out of the mean (Keras' rule); of no
+    pixel at all the result is 0. A label that is no class is an error as in `SegmentationCrossentropy`, or NaN in code
+    compiled by JAX or XLA; logits that are NaN give NaN.
 
     Args:
         num_classes: number of classes.
-        ignore_class: the void id.
+        ignore_class: the void id; None where every pixel has a class.
         name: name of the metric.
-        dtype: dtype of the result.
+        dtype: of the result; default: float64, in which it is computed, and float32 under JAX.
 
     Shapes:
-        - y_true: (B, H, W), class ids
+        - y_true: (B, H, W) or (B, H, W, 1), class ids, whole numbers of any type
         - y_pred: (B, H, W, num_classes), logits
 
     Raises:
-        ValueError: logits of another number of classes, or sample weights.
+        ValueError: fewer than two classes, a void id of 255 that is also a class, logits of another number of
+            classes, masks of other shapes, types or values than the loss takes, or sample weights.
 
     Example:
         >>> import numpy as np
@@ -88,8 +123,7 @@ class MeanIoU(_ConfusionMetric):
 
     default_name = "mean_iou"
 
-    def result(self) -> Any:
-        confusion = ops.cast(self.confusion, "float32" if self.dtype != "float64" else "float64")
+    def _score(self, confusion: Any) -> Any:
         hits = ops.diagonal(confusion)
         union = ops.sum(confusion, axis=0) + ops.sum(confusion, axis=1) - hits
         present = ops.cast(union > 0, confusion.dtype)
@@ -101,18 +135,22 @@ class MeanIoU(_ConfusionMetric):
 class PixelAccuracy(_ConfusionMetric):
     """Share of the pixels that are not void whose class is right.
 
+    Of no pixel at all the result is 0. A label that is no class is an error as in `SegmentationCrossentropy`, or NaN in
+    code compiled by JAX or XLA; logits that are NaN give NaN.
+
     Args:
         num_classes: number of classes.
-        ignore_class: the void id.
+        ignore_class: the void id; None where every pixel has a class.
         name: name of the metric.
-        dtype: dtype of the result.
+        dtype: of the result; default: float64, in which it is computed, and float32 under JAX.
 
     Shapes:
-        - y_true: (B, H, W), class ids
+        - y_true: (B, H, W) or (B, H, W, 1), class ids, whole numbers of any type
         - y_pred: (B, H, W, num_classes), logits
 
     Raises:
-        ValueError: logits of another number of classes, or sample weights.
+        ValueError: fewer than two classes, a void id of 255 that is also a class, logits of another number of
+            classes, masks of other shapes, types or values than the loss takes, or sample weights.
 
     Example:
         >>> import numpy as np
@@ -127,29 +165,29 @@ class PixelAccuracy(_ConfusionMetric):
 
     default_name = "pixel_accuracy"
 
-    def result(self) -> Any:
-        confusion = ops.cast(self.confusion, "float32" if self.dtype != "float64" else "float64")
+    def _score(self, confusion: Any) -> Any:
         return ops.sum(ops.diagonal(confusion)) / ops.maximum(ops.sum(confusion), 1)
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
-class Crossentropy(keras.metrics.Metric):
+class Crossentropy(_SegmentationMetric):
     """Cross-entropy averaged over all pixels of a set that are not void.
 
     The `loss` that Keras reports is the mean of the batches' means, each weighted by its images: it depends on the
-    batch size and on images that fill up the last batch. This does not, nor on the number of replicas.
+    batch size and on images that fill up the last batch. This does not, nor on the number of replicas. Of no pixel at
+    all the result is 0; labels that are no class and logits that are NaN are as in `SegmentationCrossentropy`.
 
     Args:
-        ignore_class: the void id.
+        ignore_class: the void id; None where every pixel has a class.
         name: name of the metric.
-        dtype: dtype of the result.
+        dtype: of the result; default: float64, in which it is computed, and float32 under JAX.
 
     Shapes:
-        - y_true: (B, H, W), class ids
+        - y_true: (B, H, W) or (B, H, W, 1), class ids, whole numbers of any type
         - y_pred: (B, H, W, C), logits
 
     Raises:
-        ValueError: logits and mask of different sizes, or sample weights.
+        ValueError: masks of other shapes, types or values than the loss takes, or sample weights.
 
     Example:
         >>> import numpy as np
@@ -162,30 +200,28 @@ class Crossentropy(keras.metrics.Metric):
         Section 4.1 of the CaC-Net paper.
     """
 
-    def __init__(self, ignore_class: int = 255, name: str = "crossentropy", dtype: Any = None) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.ignore_class = ignore_class
+    default_name = "crossentropy"
+    _direction = "down"
+
+    def __init__(self, ignore_class: int | None = 255, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(ignore_class, name, dtype)
         self.loss = SegmentationCrossentropy(ignore_class)
-        jax = keras.backend.backend() == "jax"  # without 64 bits by default
-        self.summed = self.add_variable((), "zeros", dtype="float32" if jax else "float64", name="summed")
-        self.pixels = self.add_variable((), "zeros", dtype="int32" if jax else "int64", name="pixels")
+        self.summed = self.add_variable((), "zeros", dtype=_FLOAT, name="summed")
+        self.pixels = self.add_variable((), "zeros", dtype=_INT, name="pixels")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch.
 
         Args:
-            y_true: class ids, (B, H, W).
+            y_true: class ids, (B, H, W) or (B, H, W, 1).
             y_pred: logits, (B, H, W, C).
             sample_weight: refused; pixels are left out by the void id.
         """
-        if sample_weight is not None:
-            raise ValueError(f"{self.name} takes no sample weights; mark pixels as {self.ignore_class} instead")
+        self._refuse_weights(sample_weight)
         summed, pixels = self.loss.sums(y_true, y_pred)
-        self.summed.assign_add(ops.cast(summed, self.summed.dtype))
-        self.pixels.assign_add(ops.cast(pixels, self.pixels.dtype))
+        self.summed.assign_add(ops.cast(summed, _FLOAT))
+        self.pixels.assign_add(ops.cast(pixels, _INT))
 
     def result(self) -> Any:
-        return self.summed / ops.cast(ops.maximum(self.pixels, 1), self.summed.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"ignore_class": self.ignore_class, "name": self.name}
+        """The mean over what was counted: 0 of nothing, NaN where logits were, or a label was no class."""
+        return ops.cast(self.summed / ops.cast(ops.maximum(self.pixels, 1), _FLOAT), self.dtype)

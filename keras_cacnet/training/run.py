@@ -1,14 +1,17 @@
-"""The folder that a training run leaves: configuration, classes, checkpoints, logs."""
+"""The folder that a training run leaves: its record, its classes, its checkpoints, and what may follow from them."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_cacnet.datasets.classes import ClassTable
-from keras_cacnet.training.progress import check_checkpoint
-from keras_cacnet.training.recipes import Recipe
+from keras_cacnet.files import user_path
+from keras_cacnet.training.checkpoints import load_checkpoint
+from keras_cacnet.training.recipe import Recipe
+from keras_cacnet.wording import listed
 
 _LISTED = 21
 
@@ -26,8 +29,8 @@ class Run:
         FileNotFoundError: the folder is not there or is no run.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = user_path(path)
         if not self.path.is_dir():
             raise FileNotFoundError(f"{self.path} is not a folder: give the --output folder of `keras-cacnet train`")
         if not begun(self.path):
@@ -36,7 +39,10 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """Everything that `config.json` says."""
-        return _read_json(self.path / "config.json")
+        config = _read_json(self.path / "config.json")
+        if not isinstance(config, dict) or "recipe" not in config:
+            raise ValueError(f"{self.path / 'config.json'} is not the record of a run: give a folder that train wrote")
+        return config
 
     @property
     def recipe(self) -> Recipe:
@@ -47,23 +53,6 @@ class Run:
     def classes(self) -> ClassTable:
         """The classes that the network predicts."""
         return ClassTable.from_json(_read_json(self.path / "classes.json"))
-
-    def require_classes(self, classes: ClassTable, owner: str) -> None:
-        """Refuse other classes than those of the run.
-
-        Args:
-            classes: to compare by their names, in order.
-            owner: whose they are, for the message.
-
-        Raises:
-            ValueError: they differ; the message names both and the first difference.
-        """
-        ours, theirs = self.classes.names, classes.names
-        if ours == theirs:
-            return
-        place = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
-        first = "" if place is None else f"; class {place} is {ours[place]!r} there and {theirs[place]!r} here"
-        raise ValueError(f"{self.path} was trained on the classes {_shown(ours)}; {owner} has {_shown(theirs)}{first}")
 
     def checkpoint(self, which: str = "best") -> Path:
         """The path of a checkpoint.
@@ -92,26 +81,113 @@ class Run:
         Raises:
             ValueError: the file is damaged; the message names it.
         """
-        path = self.checkpoint(which)
-        check_checkpoint(path)
-        try:
-            return keras.models.load_model(path, compile=compile)
-        except Exception as error:
-            raise ValueError(f"{path} cannot be loaded, it may be damaged: {error}") from error
+        return load_checkpoint(self.checkpoint(which), compile)
+
+    def require_classes(self, classes: ClassTable, owner: str) -> None:
+        """Refuse other classes than those of the run.
+
+        Args:
+            classes: to compare by their names, in order.
+            owner: whose they are, for the message.
+
+        Raises:
+            ValueError: they differ; the message names both and the first difference.
+        """
+        ours, theirs = self.classes.names, classes.names
+        if ours == theirs:
+            return
+        place = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
+        first = "" if place is None else f"; class {place} is {ours[place]!r} there and {theirs[place]!r} here"
+        raise ValueError(
+            f"{self.path} was trained on the classes {listed(ours, _LISTED)}; {owner} has {listed(theirs, _LISTED)}"
+            f"{first}"
+        )
+
+    def require_same(self, settings: dict[str, Any], classes: ClassTable, owner: str) -> None:
+        """Refuse to go on with another recipe or other classes than the run was started with.
+
+        Args:
+            settings: of the recipe, as `Recipe.to_json` gives them.
+            classes: those of the data.
+            owner: the name of the data.
+
+        Raises:
+            ValueError: they differ; the message says in what, and how to start a new run from the weights.
+        """
+        before = self.recipe.to_json()
+        if changed := [f"{key} {before[key]!r} -> {new!r}" for key, new in settings.items() if before[key] != new]:
+            raise ValueError(
+                f"{self.path} was started with another recipe: {', '.join(changed)}; resume it with its own, or "
+                f"{self._anew()}"
+            )
+        self.require_classes(classes, owner)
+        if self.classes != classes:
+            raise ValueError(f"{self.path} was started with other colours or ids of its classes than {owner} has")
+
+    def require_files(self, images: dict[str, int], digests: dict[str, str]) -> None:
+        """Refuse to go on with other files than the run was started with.
+
+        Args:
+            images: the number of images of every split.
+            digests: the digest of every split that is used.
+
+        Raises:
+            ValueError: they differ; the message says in what, and how to start a new run from the weights.
+        """
+        config = self.config
+        for split, found in digests.items():
+            if config["digests"].get(split) != found:
+                raise ValueError(
+                    f"{self.path} was started with other files in {split}: {config['images'].get(split)} images there, "
+                    f"{images[split]} now, and their contents differ; resume it with those, or {self._anew()}"
+                )
+
+    def network_for(self, recipe: Recipe, classes: ClassTable) -> keras.Model:
+        """Load the network of the best checkpoint for another run to start from, without its optimizer.
+
+        Args:
+            recipe: the settings of the run that starts; those of the network have to be this run's.
+            classes: the classes of its data; their names have to be this run's, in the same order.
+
+        Returns:
+            The network, not compiled.
+
+        Raises:
+            ValueError: other classes, other settings of the network, or weights that the recipe asks for as well;
+                the message names what differs.
+            FileNotFoundError: this run has no checkpoint yet.
+
+        Reference:
+            Section 4.3 of the CaC-Net paper: trained on the augmented set, fine-tuned on train and val.
+        """
+        if recipe.weights is not None:
+            raise ValueError(
+                f"weights={recipe.weights!r} and the network of {self.path} cannot both be the start: set weights=none"
+            )
+        self.require_classes(classes, "the data")
+        there, here = _network(self.recipe), _network(recipe)
+        if changed := [f"{k} is {there[k]!r} there and {here[k]!r} here" for k in here if there[k] != here[k]]:
+            raise ValueError(f"{self.path} cannot be the start, its network is another: {', '.join(changed)}")
+        return self.load_model("best")
+
+    def _anew(self) -> str:
+        return f"to train on from its weights as a run of its own: --start-from {self.path} --output NEW"
 
 
-def begun(folder: str | Path) -> bool:
+def begun(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder holds a run, be it before its first checkpoint."""
-    return (Path(folder) / "config.json").is_file()
+    return (user_path(folder) / "config.json").is_file()
 
 
-def _shown(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+def _network(recipe: Recipe) -> dict[str, Any]:
+    arguments = recipe.network_arguments()
+    del arguments["weights"], arguments["dtype"]
+    arguments["precision"] = recipe.precision  # the setting's name rather than the policy's
+    return arguments
 
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error

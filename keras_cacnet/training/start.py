@@ -1,80 +1,261 @@
-"""The network that a run starts from: that of another run, as in fine-tuning."""
+"""How a run begins: afresh, from another run's network, or where it was broken off."""
 
+import os
+import platform
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import KW_ONLY, dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 
-from keras_cacnet.datasets.classes import ClassTable
-from keras_cacnet.training.recipes import Recipe
-from keras_cacnet.training.run import Run
+from keras_cacnet.datasets import ClassTable, check_labels, check_layout, fingerprint, shares_images
+from keras_cacnet.datasets.source import SegmentationDataset, Source
+from keras_cacnet.files import user_path, write_json
+from keras_cacnet.models.cacnet import CaCNet
+from keras_cacnet.models.heads import HEAD_LAYERS
+from keras_cacnet.training.checkpoints import Checkpoints, Progress, TrainingWarning
+from keras_cacnet.training.cluster import is_chief, require_agreement
+from keras_cacnet.training.losses import SegmentationCrossentropy
+from keras_cacnet.training.metrics import MeanIoU, PixelAccuracy
+from keras_cacnet.training.optimizers import SGD, LossScaleOptimizer, poly
+from keras_cacnet.training.recipe import Recipe
+from keras_cacnet.training.run import Run, begun
 
-CHECKPOINT = "best"
-"""The checkpoint of the other run that is taken."""
+_PACKAGES = ("keras-cacnet", "keras", "tensorflow", "keras-cv", "tensorflow-datasets", "numpy", "pillow")
 
 
-def network_of(run: Run, recipe: Recipe, classes: ClassTable) -> keras.Model:
-    """Load the network of another run, to be trained on; its optimizer stays behind.
+@dataclass(frozen=True)
+class Job:
+    """What a run is: its settings, its data, where it goes and where it comes from.
 
     Args:
-        run: the other run.
-        recipe: the settings of the run that starts; those of the network have to be the other's.
-        classes: the classes of its data; their names have to be the other's, in the same order.
+        recipe: the settings.
+        dataset: the data.
+        output: the folder of the run; new or empty, unless `resume`. Where several machines share a run, a folder
+            that all of them see.
+        resume: go on from the last checkpoint of that folder, exactly; recipe and data have to be the same, the
+            devices need not. Where there is no run yet, it begins.
+        start_from: the folder of another run, whose best network this one starts from, with a new optimizer; its
+            classes and its network have to be those of this run. A run that goes on needs it no more.
+        save_every: the number of steps between two checkpoints within an epoch; by default there is one an epoch.
+        data: how the user named the data, for the record; its own name by default.
+        data_dir: where the user said that it is, for the record.
+        recipe_name: the name of the recipe, for the record.
+    """
+
+    recipe: Recipe
+    dataset: SegmentationDataset
+    output: str | os.PathLike[str]
+    _: KW_ONLY
+    resume: bool = False
+    start_from: str | os.PathLike[str] | None = None
+    save_every: int | None = None
+    data: str = ""
+    data_dir: str | os.PathLike[str] | None = None
+    recipe_name: str | None = None
+
+
+class Start(NamedTuple):
+    """A run before its next step.
+
+    Args:
+        recipe: its settings.
+        classes: those of its data.
+        source: the examples that it is trained on.
+        scored: the examples that it is scored on, if any.
+        steps_per_epoch: the number of steps of an epoch.
+        model: its network, compiled.
+        progress: how far it has come.
+        checkpoints: what writes its checkpoints into its folder.
+    """
+
+    recipe: Recipe
+    classes: ClassTable
+    source: Source
+    scored: Source | None
+    steps_per_epoch: int
+    model: keras.Model
+    progress: Progress
+    checkpoints: Checkpoints
+
+
+def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
+    """Decide how a run begins, and leave its record in its folder.
+
+    What is quickly seen to be wrong is refused first, before the network is built and the data is read.
+
+    Args:
+        job: the run.
+        strategy: the devices; all processes of a run have to begin it.
 
     Returns:
-        The network of the other run's best checkpoint, not compiled.
+        The run, ready for its next step.
 
     Raises:
-        ValueError: other classes, other settings of the network, or weights that the recipe asks for as well; the
-            message names what differs.
-        FileNotFoundError: the other run has no checkpoint yet.
-
-    Reference:
-        Section 4.3 of the CaC-Net paper: trained on the augmented set, fine-tuned on train and val.
+        ValueError, OSError: as for `train`.
     """
-    if recipe.weights is not None:
+    recipe, dataset, settings = job.recipe, job.dataset, job.recipe.to_json()
+    checkpoints = Checkpoints(job.output, job.save_every, chief=is_chief(strategy))
+    folder, chief = checkpoints.folder, checkpoints.chief
+    former = Run(folder) if job.resume and begun(folder) else None
+    if former:
+        former.require_same(settings, dataset.classes, dataset.name)
+    goes_on = former is not None and checkpoints.exist
+    other = _other_run(job, former, goes_on)
+    seen = former.config["trained_on"] if former else _seen(other, f"{dataset.name}/{recipe.split}")
+    source = _training_source(recipe, dataset, strategy.num_replicas_in_sync)
+    scored = _scored_source(recipe, dataset, seen)
+    steps_per_epoch = len(source) // recipe.batch_size
+    progress = Progress()
+    require_agreement(strategy, [goes_on, settings])
+    with _claimed(folder, anew=former is None) if chief else nullcontext():
+        keras.utils.set_random_seed(recipe.seed)
+        if not goes_on:
+            with strategy.scope():
+                model, progress = (
+                    _new_model(recipe, dataset.classes, other, steps_per_epoch * recipe.epochs),
+                    Progress(),
+                )
+        splits = [recipe.split] if scored is None else [recipe.split, str(recipe.validation_split)]
+        check_layout(dataset, splits)
+        if former is None:
+            for finding in check_labels(dataset, *splits):
+                warnings.warn(f"{dataset.name}: {finding.where}: {finding.message}", TrainingWarning, stacklevel=3)
+        images = {split: len(dataset.source(split)) for split in dataset.splits}
+        digests = {split: fingerprint(dataset, split) for split in splits}
+        if former:
+            former.require_files(images, digests)
+        require_agreement(strategy, [images, digests])
+        if goes_on:
+            with strategy.scope():
+                model, progress = checkpoints.resume()
+        elif chief and former is None:
+            record = {"recipe": settings, "images": images, "digests": digests, "steps_per_epoch": steps_per_epoch}
+            write_json(folder / "classes.json", dataset.classes.to_json())
+            write_json(folder / "config.json", {**_origin(job, other), "trained_on": seen, **record, **environment()})
+    return Start(recipe, dataset.classes, source, scored, steps_per_epoch, model, progress, checkpoints)
+
+
+def environment() -> dict[str, Any]:
+    """What a record says of the command, the versions and the machine."""
+    return {
+        "command": sys.argv,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "hardware": {"processors": os.cpu_count(), "machine": platform.machine()},
+    }
+
+
+def _other_run(job: Job, former: Run | None, goes_on: bool) -> Run | None:
+    """The run whose network is the start, if that is still to be taken."""
+    if former is None:
+        return None if job.start_from is None else Run(job.start_from)
+    recorded = (former.config["start_from"] or {}).get("run")
+    if job.start_from is not None and str(user_path(job.start_from).absolute()) != recorded:
+        raise ValueError(f"{former.path} started from {recorded or 'no other run'}, not from {job.start_from}")
+    # Its own checkpoints hold all; the other run may be gone by now.
+    return None if recorded is None or goes_on else Run(recorded)
+
+
+def _seen(other: Run | None, split: str) -> list[str]:
+    """The splits that a network has seen, those of former runs included, as DATASET/SPLIT."""
+    return list(dict.fromkeys([*(other.config["trained_on"] if other else ()), split]))
+
+
+def _training_source(recipe: Recipe, dataset: SegmentationDataset, replicas: int) -> Source:
+    source = dataset.source(recipe.split)
+    if len(source) < recipe.batch_size:
         raise ValueError(
-            f"weights={recipe.weights!r} and the network of {run.path} cannot both be the start: set weights=none"
+            f"batch_size={recipe.batch_size} is more than {dataset.name} has images in {recipe.split}, {len(source)}: "
+            "set a smaller batch_size, or add images"
         )
-    if difference := _other_classes(run.classes.names, classes.names):
-        raise ValueError(f"{run.path} cannot be the start: {difference}")
-    there, here = _network(run.recipe), _network(recipe)
-    if changed := [f"{key} is {there[key]!r} there and {here[key]!r} here" for key in here if there[key] != here[key]]:
-        raise ValueError(f"{run.path} cannot be the start, its network is another: {', '.join(changed)}")
-    return run.load_model(CHECKPOINT)
+    if recipe.batch_size % replicas:
+        raise ValueError(
+            f"batch_size={recipe.batch_size} cannot be shared by {replicas} devices: set a multiple of {replicas}, "
+            "or take fewer devices"
+        )
+    return source
 
 
-def trained_on(run: Run | None, dataset: str, split: str) -> list[str]:
-    """The splits that a network has seen, its former runs included, as DATASET/SPLIT.
-
-    Args:
-        run: the run that it starts from, if any.
-        dataset: name of the data set that it is trained on now.
-        split: the split of it.
-    """
-    before = [] if run is None else list(run.config.get("trained_on", ()))
-    seen = f"{dataset}/{split}"
-    return before if seen in before else [*before, seen]
-
-
-def start_record(run: Run) -> dict[str, Any]:
-    """What config.json tells of the run that another starts from."""
-    return {"run": str(Path(run.path).absolute()), "checkpoint": CHECKPOINT, "experiment": run.config.get("experiment")}
+def _scored_source(recipe: Recipe, dataset: SegmentationDataset, seen: Sequence[str]) -> Source | None:
+    split = recipe.validation_split
+    if split is None or (split == "val" and split not in dataset.splits):
+        return None
+    for other in seen:
+        if shares_images(dataset, split, other.removeprefix(f"{dataset.name}/")):
+            raise ValueError(
+                f"validation_split={split!r} has images of {other}, which the network is trained on: its scores would "
+                "be those of training images; set validation_split=none, or train on another split"
+            )
+    return dataset.source(split)
 
 
-def _network(recipe: Recipe) -> dict[str, Any]:
-    arguments = recipe.network_arguments()
-    del arguments["weights"], arguments["dtype"]
-    arguments["precision"] = recipe.precision  # the setting's name rather than the policy's
-    return arguments
+@contextmanager
+def _claimed(folder: Path, anew: bool) -> Iterator[None]:
+    """Make the folder of a run, see that it can be written, and take it away again where the run does not begin."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise OSError(
+                f"{folder} cannot be written ({error.strerror or error}): name another folder (output, --output)"
+            ) from error
+        # What file managers leave, and the first file of a run that was killed before its config.json, are nothing.
+        held = [path.name for path in folder.iterdir() if not path.name.startswith(".") and path.name != "classes.json"]
+        if anew and held:
+            raise ValueError(
+                f"{folder} holds something already, such as {held[0]}: name a new folder (output, --output), or go on "
+                "with the run that is there (resume, --resume)"
+            )
+        yield
+    except BaseException:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()
+        raise
 
 
-def _other_classes(there: tuple[str, ...], here: tuple[str, ...]) -> str:
-    if len(there) != len(here):
-        return f"it has {len(there)} classes, the data has {len(here)}"
-    differing = [index for index, names in enumerate(zip(there, here, strict=True)) if names[0] != names[1]]
-    if not differing:
-        return ""
-    first = differing[0]
-    more = f" (and {len(differing) - 1} more differ)" if len(differing) > 1 else ""
-    return f"its class {first} is {there[first]!r}, the data's is {here[first]!r}{more}"
+def _new_model(recipe: Recipe, classes: ClassTable, other: Run | None, total_steps: int) -> keras.Model:
+    if other:
+        model = other.network_for(recipe, classes)
+    else:
+        if warning := recipe.rate_warning():
+            warnings.warn(warning, TrainingWarning, stacklevel=4)
+        # On one device as well, so that a run can go on with more.
+        model = CaCNet(len(classes), **recipe.network_arguments(), synchronized=True)
+    sgd = SGD(
+        poly(recipe.learning_rate, total_steps, recipe.poly_power),
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        multipliers=[(HEAD_LAYERS, recipe.head_factor)],
+    )
+    model.compile(
+        # Small gradients would vanish in float16.
+        optimizer=LossScaleOptimizer(sgd) if recipe.precision == "float16" else sgd,
+        loss=SegmentationCrossentropy(),
+        metrics=[MeanIoU(len(classes)), PixelAccuracy(len(classes))],
+        jit_compile=False,
+    )
+    return model
+
+
+def _origin(job: Job, other: Run | None) -> dict[str, Any]:
+    """How the user named what the run is made of, and the run that it starts from."""
+    start = None
+    if other:
+        name = other.config["recipe_name"]
+        start = {"run": str(other.path.absolute()), "checkpoint": "best", "recipe_name": name}
+    return {
+        "recipe_name": job.recipe_name,
+        "data": job.data or job.dataset.name,
+        "data_dir": None if job.data_dir is None else os.fspath(job.data_dir),
+        "start_from": start,
+    }

@@ -22,7 +22,7 @@ def network(**settings):
     levels = {}
     for level, stride in (("P3", 8), ("P4", 2), ("P5", 2)):
         x = levels[level] = keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="relu")(x)
-    return kc.CaCNet(2, keras.Model(images, levels), head_channels=16, **settings)
+    return kc.CaCNet(2, backbone=keras.Model(images, levels), head_channels=16, **settings)
 
 
 @pytest.fixture(scope="module", autouse=True)

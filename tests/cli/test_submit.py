@@ -36,7 +36,7 @@ def place(tmp_path_factory):
     run.mkdir()
     (run / "config.json").write_text(json.dumps({"recipe": {"split": "trainaug", "weights": None}}))
     (run / "classes.json").write_text(json.dumps(VOC_CLASSES.to_json()))
-    kc.CaCNet(21, "resnet14_narrow", head_channels=8).save(run / "best.keras")
+    kc.CaCNet(21, backbone="resnet14_narrow", head_channels=8).save(run / "best.keras")
     return root
 
 

@@ -100,8 +100,8 @@ def test_missing_file_and_folder(tmp_path):
         ((("a", "b"), ((0, 0, 0),) * 2, (0, 0)), "0 does not"),
         ((("a",), ((0, 0, 0),), (1,), (1,)), "1 does not"),
         ((("a",), ((0, 0, 0),), (255,)), "not 255"),
-        ((("a",), ((0, 0),), (0,)), "three numbers"),
-        ((("a",), ((0, 0, 300),), (0,)), "three numbers"),
+        ((("a",), ((0, 0),), (0,)), "three whole numbers"),
+        ((("a",), ((0, 0, 300),), (0,)), "three whole numbers"),
     ],
 )
 def test_bad_tables(arguments, message):

@@ -115,12 +115,10 @@ def test_two_images_of_one_name(folder):
 def test_what_is_left_out_is_told(folder):
     images = folder.root / "images" / "train"
     (images / "old.jpg").mkdir()
-    (images / "Thumbs.db").write_bytes(b"x")
-    (images / ".DS_Store").write_bytes(b"x")
-    (images / "._0.jpg").write_bytes(b"x")
+    (images / "notes.txt").write_bytes(b"x")
     data = Folder(folder.root)
     assert messages(data, "train") == {
-        "train": "warning: left out, not .jpg or .jpeg or .png files: Thumbs.db, old.jpg/."
+        "train": "warning: left out, not .jpg or .jpeg or .png files: notes.txt, old.jpg/."
     }
     assert len(data.source("train")) == 3
 

@@ -173,11 +173,58 @@ def test_masks_of_few_bits_are_ambiguous():
         read_mask(data, "m.png")
 
 
-@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
-def test_lossy_masks_are_refused(format):
-    image = Image.fromarray(IDS) if format == "JPEG" else Image.fromarray(COLORS)
-    with pytest.raises(ValueError, match=f"m.png: a mask as {format} has its ids changed"):
-        read_mask(encoded(image, format), "m.png")
+def masks():
+    """The same ids in every mode in which Pillow writes them."""
+    palette = Image.fromarray(IDS).convert("P")
+    palette.putpalette(RNG.integers(0, 256, 36).tolist())
+    wide = [Image.fromarray(IDS.astype(kind)) for kind in ("uint16", "int32")]
+    return [Image.fromarray(IDS), palette, *wide]
+
+
+WRITERS = [
+    *[("PNG", options) for options in ({}, {"optimize": True})],
+    *[("TIFF", {"compression": kind}) for kind in (None, "tiff_lzw", "tiff_deflate", "packbits", "zstd", "jpeg")],
+    *[("BMP", {}), ("GIF", {}), ("PPM", {}), ("WEBP", {"lossless": True}), ("WEBP", {}), ("JPEG", {})],
+]
+
+
+@pytest.mark.parametrize(("format", "options"), WRITERS)
+def test_masks_keep_their_ids_or_are_refused(format, options):
+    """Whatever Pillow writes of ids is read as these ids, or refused by name."""
+    written = 0
+    for image in masks():
+        try:
+            data = encoded(image, format, **options)
+        except (OSError, ValueError, KeyError):
+            continue  # Pillow does not write this mode in this format.
+        written += 1
+        if format in ("PNG", "TIFF", "BMP") and options.get("compression") != "jpeg":
+            np.testing.assert_array_equal(read_mask(data), IDS)
+        else:
+            with pytest.raises(
+                ValueError, match=f"m.png: a mask as {format} .*does not keep its ids: .* save it as PNG"
+            ):
+                read_mask(data, "m.png")
+    assert written
+
+
+def test_what_the_refused_formats_do_to_ids():
+    """The reason for each: what Pillow reads back of ids that it has written, or that others write."""
+    for format, options in (("GIF", {}), ("JPEG", {}), ("TIFF", {"compression": "jpeg"})):
+        # Ids that do not begin at 0, which GIF's writer would leave as they are.
+        with Image.open(io.BytesIO(encoded(Image.fromarray(IDS + 3), format, **options))) as image:
+            assert not np.array_equal(np.asarray(image), IDS + 3), format
+    with Image.open(io.BytesIO(b"P5\n3 1\n20\n\x00\x01\x14")) as image:
+        assert np.asarray(image).tolist() == [[0, 13, 255]]
+
+
+def test_negative_and_stretched_tiff_masks_are_refused():
+    for tag, value, message in ((262, 0, "0 is white is read as its negative"), (258, 4, "with 4 bits can mean")):
+        data = bytearray(encoded(Image.fromarray(IDS), "TIFF"))
+        place = data.index(struct.pack("<HHI", tag, 3, 1)) + 8
+        data[place : place + 2] = struct.pack("<H", value)
+        with pytest.raises(ValueError, match=f"m.tif: .*{message}"):
+            read_mask(bytes(data), "m.tif")
 
 
 PHOTO = encoded(Image.fromarray(RNG.integers(0, 256, (64, 64, 3), "uint8")), "JPEG")

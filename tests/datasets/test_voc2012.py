@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from keras_cacnet.datasets import VOID, open_dataset, read_example
-from keras_cacnet.datasets.check import check, check_layout
-from keras_cacnet.datasets.native import examine, example_digest, read_list
+from keras_cacnet.datasets import VOID, check_dataset, check_layout, open_dataset, read_example
+from keras_cacnet.datasets.examining import example_checksum
+from keras_cacnet.datasets.unpacked import read_list
 
 TRAIN, VAL, SBD, TEST = ("a1", "a2"), ("v1", "v2"), ("s1", "s2", "s3"), ("t1",)
 
@@ -140,13 +140,13 @@ def test_records(voc, cache):
     _, ids = read_example(example, data.classes)
     np.testing.assert_array_equal(ids, mask_of("v2"))
     assert data.source("test")[0].mask is None
-    report = check(data, progress=False)
+    report = check_dataset(data, progress=False)
     assert report.ok, report.to_text()
     assert not any("same file" in finding.message for finding in report.findings)
     check_layout(data)
     # The checksum of the records' metadata is that of the files, written out here.
     digests = [
-        example_digest(name, (voc / f"VOCdevkit/VOC2012/JPEGImages/{name}.jpg").read_bytes(), mask_of(name))
+        example_checksum(name, (voc / f"VOCdevkit/VOC2012/JPEGImages/{name}.jpg").read_bytes(), mask_of(name))
         for name in VAL
     ]
     assert data._builder.info.metadata["sha256"]["val"] == hashlib.sha256(b"".join(digests)).hexdigest()
@@ -182,28 +182,26 @@ def test_a_changed_folder_gets_new_records(voc):
 
 def test_broken_records_are_found(voc):
     data = open_dataset("voc2012", voc)
-    assert data.verify("val") == ()
+    assert check_dataset(data, ["val"], progress=False).ok
     data._builder.info.metadata["sha256"]["val"] = "0" * 64
-    (finding,) = data.verify("val")
-    assert finding.level == "error"
+    (finding,) = check_dataset(data, ["val"], progress=False).errors
     assert "changed since they were made" in finding.message
-    assert not check(data, ["val"], progress=False).ok
 
 
 class Counted:
     def __init__(self, total):
         self.total, self.steps = total, 0
 
-    def step(self):
-        self.steps += 1
+    def add(self, count):
+        self.steps += count
 
 
 def test_preparation_goes_on_after_a_break(voc, monkeypatch):
-    from keras_cacnet.datasets import native_builder
+    from keras_cacnet.datasets import builder
 
-    monkeypatch.setattr(native_builder, "SHARD", 1)
+    monkeypatch.setattr(builder, "SHARD", 1)
     examined, read = [], []
-    mask = native_builder._mask
+    mask, examine = builder._mask, builder.examine
 
     def failing(found, example):
         read.append(example.name)
@@ -211,10 +209,10 @@ def test_preparation_goes_on_after_a_break(voc, monkeypatch):
             raise OSError("no space left")
         return mask(found, example)
 
-    monkeypatch.setattr(native_builder, "_mask", failing)
-    monkeypatch.setattr(native_builder, "examine", lambda found: examined.append(1) or examine(found, False))
+    monkeypatch.setattr(builder, "_mask", failing)
+    monkeypatch.setattr(builder, "examine", lambda found: examined.append(1) or examine(found, False))
     bars = []
-    monkeypatch.setattr(native_builder, "Bar", lambda total: bars.append(Counted(total)) or bars[-1])
+    monkeypatch.setattr(builder, "progress_bar", lambda total: bars.append(Counted(total)) or bars[-1])
     with pytest.raises(ValueError, match="no space left"):
         open_dataset("voc2012", voc)
     data = open_dataset("voc2012", voc)
@@ -225,7 +223,7 @@ def test_preparation_goes_on_after_a_break(voc, monkeypatch):
     assert read[3] == read[4]
     assert examined == [1]
     assert [e.name for e in data.source("trainaug")] == [f"voc2012/trainaug/{n}" for n in (*TRAIN, *SBD)]
-    assert not any(data.verify(split) for split in data.splits)
+    assert check_dataset(data, progress=False).ok
 
 
 def test_wrong_files_are_named_and_counted_before_anything_is_written(voc, cache):

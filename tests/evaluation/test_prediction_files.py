@@ -156,7 +156,7 @@ def test_weighting_takes_the_channels_that_are_asked_for(classes, photos, tmp_pa
     levels = {}
     for level, stride in (("P4", 8), ("P5", 2)):
         x = levels[level] = keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="relu")(x)
-    cacnet = kc.CaCNet(5, keras.Model(images, levels), output_stride=16, head_channels=8)
+    cacnet = kc.CaCNet(5, backbone=keras.Model(images, levels), output_stride=16, head_channels=8)
     files, settings = [photos / "plain.png"], {"weighting": True, "progress": False}
     assert predict_files(cacnet, files, tmp_path / "listed", classes, channels=(7, 2), **settings) == []
     assert capsys.readouterr().out == "weighting: head_1 channels 7, 2; head_2 channels 7, 2 (as listed)\n"

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from keras_cacnet.datasets.context_classes import NAMES as CONTEXT_NAMES
+from keras_cacnet.datasets.unpacked import CONTEXT_NAMES
 from keras_cacnet.evaluation import Protocol, Report
 
 NAMES = ("sky", "sea", "a|b")

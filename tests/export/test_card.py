@@ -8,7 +8,7 @@ import pytest
 from keras_cacnet.evaluation import Protocol
 from keras_cacnet.export.card import card_paths, changed_files, model_card, read_model_card, write_model_card
 from keras_cacnet.files import write_json
-from keras_cacnet.training.recipes import Recipe
+from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.training.run import Run
 
 
@@ -19,7 +19,7 @@ def run(tmp_path, classes):
     folder.mkdir()
     write_json(folder / "classes.json", classes.to_json())
     config = {
-        "experiment": None,
+        "recipe_name": None,
         "data": "/home/someone/coast",
         "trained_on": ["/home/someone/coast/train"],
         "images": {"train": 1200, "val": 20},

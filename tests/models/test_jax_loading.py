@@ -73,7 +73,7 @@ def test_a_run_of_tensorflow_goes_on_under_jax(name, tmp_path, run_on_jax):
     masks = rng.integers(0, CLASSES, (BATCH, *SIZE))
     masks[:, :5] = 255
     settings = {"head_channels": 8, "num_heads": 1, "dilation_rates": (1, 2), "dropout": 0.0, "synchronized": True}
-    model = kc.CaCNet(CLASSES, BACKBONES[name](), **settings)
+    model = kc.CaCNet(CLASSES, backbone=BACKBONES[name](), **settings)
     sgd = kc.optimizers.SGD(kc.optimizers.poly(0.01, 20), multipliers=[(kc.models.heads.HEAD_LAYERS, 2.0)])
     model.compile(sgd, kc.losses.SegmentationCrossentropy(), metrics=[kc.metrics.MeanIoU(CLASSES)])
 

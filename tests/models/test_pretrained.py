@@ -114,7 +114,7 @@ def test_a_librarys_whole_model(preset, tmp_path):
 
 def test_the_backbone_of_a_cacnet(preset, tmp_path):
     library, original, folder = preset
-    CaCNet(5, "tiny", weights=folder, head_channels=8).save(tmp_path / "cacnet.keras")
+    CaCNet(5, backbone="tiny", weights=folder, head_channels=8).save(tmp_path / "cacnet.keras")
     assert_same(backbone("tiny", tmp_path / "cacnet.keras"), original, library)
 
 

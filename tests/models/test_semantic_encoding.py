@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import keras_cacnet as kc
-from keras_cacnet.models.heads import CaCHead, EncHead, FCNHead, Settings
+from keras_cacnet.models.heads import CaCHead, EncHead, FCNHead, HeadContext
 from keras_cacnet.models.semantic_encoding import classes_present, semantic_encoding_loss
 
 CLASSES = 4
@@ -79,8 +79,8 @@ def network_of(small_backbone):
     def make(head=None, **settings):
         keras.utils.set_random_seed(1)
         if head is not None:
-            return kc.models.SegmentationNetwork(CLASSES, head, small_backbone, **settings)
-        return kc.CaCNet(CLASSES, small_backbone, head_channels=8, reweighting="enc", **settings)
+            return kc.models.SegmentationNetwork(CLASSES, head, backbone=small_backbone, **settings)
+        return kc.CaCNet(CLASSES, backbone=small_backbone, head_channels=8, reweighting="enc", **settings)
 
     return make
 
@@ -146,7 +146,7 @@ def trained():
         conv = keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="tanh", name=level.lower())
         z = levels[level] = conv(z)
     settings = dict(head_channels=4, num_heads=1, reweighting="enc", se_loss_weight=0.2, synchronized=True, dropout=0.0)
-    model = kc.CaCNet(4, keras.Model(image, levels), **settings)
+    model = kc.CaCNet(4, backbone=keras.Model(image, levels), **settings)
     optimizer = kc.optimizers.SGD(0.5)
     model.compile(optimizer, kc.losses.SegmentationCrossentropy(), jit_compile=False)
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(4, drop_remainder=True)
@@ -172,22 +172,22 @@ def test_two_replicas_train_as_one_device():
 def test_bad_combinations_are_refused_before_anything_is_built(network_of):
     for settings, told in (
         ({"se_loss_weight": 0.2, "num_heads": 0}, "needs heads with reweighting='enc'.*num_heads=0"),
-        ({"se_loss_weight": -1.0}, "se_loss_weight must be 0 or more, got -1.0"),
+        ({"se_loss_weight": -1.0}, "se_loss_weight must be 0 or more and finite, got -1.0"),
         ({"se_loss_weight": float("nan")}, "got nan"),
     ):
         with pytest.raises(ValueError, match=told):
             network_of(**settings)
     with pytest.raises(ValueError, match="needs heads with reweighting='enc'.*got reweighting='cac'"):
         CaCHead(se_loss_weight=0.2)
-    with pytest.raises(ValueError, match="se_loss_weight must be 0 or more, got -0.1"):
+    with pytest.raises(ValueError, match="se_loss_weight must be 0 or more and finite, got -0.1"):
         EncHead(se_loss_weight=-0.1)
 
     class Claiming(FCNHead):
         se_loss_weight = 0.2
 
     with pytest.raises(ValueError, match="needs an encoding of the image.*logits alone"):
-        Claiming().decoder(4, Settings(3))
+        Claiming().decoder(4, HeadContext(3))
     network = network_of(se_loss_weight=0.2, auxiliary_weight=0.0)
-    network.compile("sgd", "sparse_categorical_crossentropy")
-    with pytest.raises(ValueError, match="se_loss_weight=0.2 need one loss object"):
-        network.train_on_batch(images(), masks())
+    network.compile("sgd", kc.losses.SegmentationCrossentropy())
+    with pytest.raises(ValueError, match="needs the outputs presence, and got the logits only"):
+        network.compute_loss(images(), masks(), network(images()))

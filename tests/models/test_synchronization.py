@@ -5,7 +5,7 @@ import pytest
 
 from keras_cacnet.models import SegmentationNetwork
 from keras_cacnet.models.heads import HEADS, CaCHead, EncHead
-from keras_cacnet.models.reweighting import REWEIGHTINGS
+from keras_cacnet.models.heads.modules import REWEIGHTINGS
 
 
 def batch_norms(layer):
@@ -25,7 +25,7 @@ def heads():
 @pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize("head", list(heads()))
 def test_the_flag_reaches_every_batch_norm(small_backbone, head, wanted):
-    network = SegmentationNetwork(4, head, small_backbone, synchronized=wanted)
+    network = SegmentationNetwork(4, head, backbone=small_backbone, synchronized=wanted)
     found = list(batch_norms(network))
     # Every moving mean belongs to one: nothing normalises by statistics beside these layers.
     assert len(found) == sum(weight.path.endswith("moving_mean") for weight in network.weights) >= 2
@@ -34,7 +34,7 @@ def test_the_flag_reaches_every_batch_norm(small_backbone, head, wanted):
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_and_those_of_a_backbone_by_name(wanted):
-    network = SegmentationNetwork(4, CaCHead(8), "resnet14_narrow", synchronized=wanted)
+    network = SegmentationNetwork(4, CaCHead(8), backbone="resnet14_narrow", synchronized=wanted)
     found = list(batch_norms(network.backbone))
     assert len(found) > 10
     assert {norm.synchronized for norm in found} == {wanted}

@@ -12,7 +12,9 @@ from keras_cacnet.paper.costs import costs
 @pytest.mark.parametrize("kernel_sizes", [(3, 3), (5, 3)])
 def test_parts_equal_their_formulas(kernel_sizes):
     c, classes, deep, middle = 24, 7, 1024, 512
-    model = kc.CaCNet(classes, "resnet14_narrow", head_channels=c, kernel_sizes=kernel_sizes, dilation_rates=(1, 2))
+    model = kc.CaCNet(
+        classes, backbone="resnet14_narrow", head_channels=c, kernel_sizes=kernel_sizes, dilation_rates=(1, 2)
+    )
     counted = costs(model, 64, 96)
     n = 8 * 12
     norm = 2 * c
@@ -33,4 +35,4 @@ def test_parts_equal_their_formulas(kernel_sizes):
 
 def test_no_image_is_refused():
     with pytest.raises(ValueError, match="0x5"):
-        costs(kc.CaCNet(3, "resnet14_narrow", head_channels=8), 0, 5)
+        costs(kc.CaCNet(3, backbone="resnet14_narrow", head_channels=8), 0, 5)

@@ -22,7 +22,7 @@ def cacnet():
     levels = {}
     for level, stride in (("P3", 8), ("P4", 2), ("P5", 2)):
         x = levels[level] = keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="relu")(x)
-    return kc.CaCNet(5, keras.Model(images, levels), head_channels=8)
+    return kc.CaCNet(5, backbone=keras.Model(images, levels), head_channels=8)
 
 
 @pytest.fixture

@@ -113,6 +113,62 @@ def test_an_example_looks_another_way_each_epoch():
     assert len({masks.tobytes() for _, masks in batches}) == 6
 
 
+def joined(*streams):
+    return [batch for one in streams for batch in arrays(one)]
+
+
+def test_read_again_the_stream_goes_on():
+    again = stream(start_step=2, steps=6)
+    assert_equal_streams(joined(again, again, again), arrays(stream(start_step=2, steps=14)))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_read_again_shares_go_on(count):
+    whole = arrays(stream(batch_size=6, steps=8))
+    shards = [stream(batch_size=6, steps=4, shard=(i, count)) for i in range(count)]
+    shares = [joined(shard, shard) for shard in shards]
+    both = [tuple(np.concatenate(parts) for parts in zip(*step, strict=True)) for step in zip(*shares, strict=True)]
+    assert_equal_streams(both, whole)
+
+
+@pytest.mark.parametrize("strategy", [None, "MirroredStrategy"])
+@pytest.mark.parametrize("steps", [6, 13])
+def test_epochs_of_fit_are_those_of_three_starts(strategy, steps):
+    """What a network sees in `fit(train, epochs=3)`, without `steps_per_epoch`."""
+    # Under a strategy `fit` begins an iteration beside the epochs'.
+    scope = getattr(tf.distribute, strategy)(["CPU:0"]) if strategy else tf.distribute.get_strategy()
+    seen = []
+
+    class Seeing(keras.Model):
+        def train_step(self, batch):
+            tf.numpy_function(lambda images, masks: seen.append((images, masks)) or 0, batch, tf.int64)
+            return {"loss": tf.constant(0.0)}
+
+    with scope.scope():
+        inputs = keras.Input((32, 32, 3))
+        model = Seeing(inputs, keras.layers.Conv2D(1, 1)(inputs))
+        model.compile("sgd", "mse", jit_compile=False)
+    model.fit(stream(steps=steps), epochs=3, verbose=0, shuffle=False)
+    starts = [stream(start_step=epoch * steps, steps=(epoch + 1) * steps) for epoch in range(3)]
+    assert_equal_streams(seen, joined(*starts))
+
+
+def test_a_look_at_some_batches_changes_nothing():
+    batches = stream()
+    for _ in range(3):
+        looked = arrays(batches.take(5))
+    assert_equal_streams(looked, arrays(stream())[:5])
+    assert_equal_streams(arrays(batches), arrays(stream()))
+
+
+def test_long_parts_go_on():
+    """Read for eight batches or more an iteration counts, so that no loop over a part of it sees the same again."""
+    batches = stream()
+    parts = [arrays(batches.take(9)) for _ in range(2)]
+    assert_equal_streams(parts[0], arrays(stream())[:9])
+    assert_equal_streams(parts[1], arrays(stream(start_step=14, steps=28))[:9])
+
+
 def test_seeds_differ():
     one, other = arrays(stream()), arrays(stream(seed=8))
     assert not all(np.array_equal(a[0], b[0]) for a, b in zip(one, other, strict=True))

@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 from keras_cacnet.files import write_atomically, write_json
-from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss, NonFiniteTraining
+from keras_cacnet.training.checkpoints import (
+    Checkpoints,
+    FiniteLoss,
+    NonFiniteTraining,
+    Progress,
+    load_checkpoint,
+    read_progress,
+    write_checkpoint,
+)
 from keras_cacnet.training.loop import Loop
-from keras_cacnet.training.progress import Progress, check_checkpoint, read_progress, write_checkpoint
 
 
 @pytest.fixture
@@ -54,7 +61,7 @@ def test_best_follows_the_score_and_last_every_epoch(tmp_path, loop):
         assert bias(tmp_path / "best.keras") == [0, 0, 0, 3][epoch]
         if epoch:
             assert bias(tmp_path / "previous.keras") == epoch - 1
-    assert checkpoints.best == read_progress(tmp_path / "last.keras")[1] == 0.5
+    assert checkpoints.best == read_progress(tmp_path / "last.keras").best == 0.5
     assert sorted(os.listdir(tmp_path)) == ["best.keras", "last.keras", "previous.keras"]
 
 
@@ -107,9 +114,29 @@ def test_without_validation_the_last_is_the_best(tmp_path, loop):
     assert bias(tmp_path / "best.keras") == 1
 
 
+def test_a_score_that_is_no_number_counts_as_none(tmp_path, loop):
+    """As where every label is void; without a best checkpoint there would be nothing to evaluate or export."""
+    checkpoints = Checkpoints(tmp_path)
+    for epoch, score in enumerate([np.nan, np.nan, 0.1, np.nan]):
+        set_bias(loop, float(epoch))
+        checkpoints.after_epoch(loop, {"val_mean_iou": score})
+        assert bias(tmp_path / "best.keras") == [0, 1, 2, 2][epoch]
+
+
+def test_the_home_folder(tmp_path, loop, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Checkpoints("~").after_epoch(loop, {})
+    assert read_progress("~/last.keras").step == 0
+    assert load_checkpoint("~/best.keras")
+
+
 def test_a_resumed_run_keeps_its_best(tmp_path, loop):
-    Checkpoints(tmp_path, best=0.4).after_epoch(loop, {"val_mean_iou": 0.3})
-    assert os.listdir(tmp_path) == ["last.keras"]
+    Checkpoints(tmp_path).after_epoch(loop, {"val_mean_iou": 0.4})
+    (tmp_path / "best.keras").unlink()
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.resume()
+    checkpoints.after_epoch(loop, {"val_mean_iou": 0.3})
+    assert not (tmp_path / "best.keras").exists()
 
 
 def test_steps_between(tmp_path, loop):
@@ -117,9 +144,9 @@ def test_steps_between(tmp_path, loop):
     for loop.step in range(1, 8):
         checkpoints.after_step(loop)
         if loop.step >= 3:
-            assert read_progress(tmp_path / "last.keras")[0].step == loop.step // 3 * 3
+            assert read_progress(tmp_path / "last.keras").step == loop.step // 3 * 3
     assert sorted(os.listdir(tmp_path)) == ["last.keras", "previous.keras"]
-    with pytest.raises(ValueError, match="save_every must be at least 1 step, got 0"):
+    with pytest.raises(ValueError, match="--save-every.* must be at least 1 step, got 0"):
         Checkpoints(tmp_path, every=0)
 
 
@@ -130,9 +157,9 @@ def test_one_process_of_a_run_writes(tmp_path, loop):
 
 def test_progress_comes_back_as_it_was(tmp_path, loop):
     states = (np.float32(1) / 3, np.array([[2**53 + 1, 0], [1, 2]], "int64"))
-    write_checkpoint(tmp_path / "one.keras", loop.model, Progress(7, 2, states), -math.inf)
-    progress, best = read_progress(tmp_path / "one.keras")
-    assert (progress.step, progress.epochs, best) == (7, 2, -math.inf)
+    write_checkpoint(tmp_path / "one.keras", loop.model, Progress(7, 2, states))
+    progress = read_progress(tmp_path / "one.keras")
+    assert (progress.step, progress.epochs, progress.best) == (7, 2, -math.inf)
     for ours, theirs in zip(progress.metrics, states, strict=True):
         assert ours.dtype == theirs.dtype
         assert np.array_equal(ours, theirs)
@@ -163,7 +190,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(tmp_path, loss):
 @pytest.mark.parametrize("cut", [0, 1, 100, 5000, "half", "flipped", "empty"])
 def test_damage_is_seen(tmp_path, loop, cut):
     path = tmp_path / "one.keras"
-    write_checkpoint(path, loop.model, Progress(7, 2, (np.zeros(1000),)), 0.5)
+    write_checkpoint(path, loop.model, Progress(7, 2, (np.zeros(1000),), 0.5))
     content = bytearray(path.read_bytes())
     assert len(content) > 10_000
     if cut == "flipped":
@@ -173,7 +200,7 @@ def test_damage_is_seen(tmp_path, loop, cut):
         del content[kept[cut] if cut in kept else len(content) - cut :]
     path.write_bytes(content)
     if cut == 0:
-        check_checkpoint(path)
+        assert load_checkpoint(path)
         return
     with pytest.raises(ValueError, match=r"one\.keras is damaged"):
-        check_checkpoint(path)
+        load_checkpoint(path)

@@ -27,7 +27,7 @@ def train(devices):
         x = levels[level] = keras.layers.ReLU(name=level + "_relu")(x)
     # JAX's batch norms see the whole batch, whatever `synchronized` says.
     settings = {"head_channels": 8, "num_heads": 1, "dilation_rates": (1, 2), "dropout": 0.0, "synchronized": True}
-    model = kc.CaCNet(4, keras.Model(image, levels), **settings)
+    model = kc.CaCNet(4, backbone=keras.Model(image, levels), **settings)
     sgd = kc.optimizers.SGD(kc.optimizers.poly(0.05, 15), multipliers=[(HEAD_LAYERS, 2.0)], global_clipnorm=2.0)
     metrics = [kc.metrics.MeanIoU(4), kc.metrics.Crossentropy()]
     model.compile(sgd, kc.losses.SegmentationCrossentropy(), metrics=metrics)

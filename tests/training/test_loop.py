@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_cacnet.training.checkpoints import Progress
 from keras_cacnet.training.loop import Loop, Validation
 from keras_cacnet.training.losses import SegmentationCrossentropy
 from keras_cacnet.training.metrics import Crossentropy, PixelAccuracy
-from keras_cacnet.training.progress import Progress
 
 EPOCHS, STEPS = 2, 3
 
@@ -166,6 +166,7 @@ def test_too_few_batches_are_an_error():
         ((2, 0), "steps_per_epoch must be at least 1, got 0"),
         ((2, 3, None, Progress(7, 2)), "7 steps and 2 epochs are not on the way"),
         ((2, 3, None, Progress(2, 1)), "2 steps and 1 epochs are not on the way"),
+        ((2, 3, None, Progress(6, 2)), "all 2 epochs are done: there is nothing left to train"),
     ],
 )
 def test_what_cannot_be_a_run(arguments, told):

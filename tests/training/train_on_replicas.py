@@ -72,9 +72,9 @@ def network(run):
     settings = {"auxiliary_weight": 0.2, "dropout": 0.0, "synchronized": run.synchronized}
     body = backbone(run.synchronized)
     if run.reweighting == "encnet":
-        return SegmentationNetwork(CLASSES, EncHead(8, 4), body, **settings)
+        return SegmentationNetwork(CLASSES, EncHead(8, 4), backbone=body, **settings)
     head = CaCHead(8, (3,), dilation_rates=(1, 2), reweighting=run.reweighting)
-    return SegmentationNetwork(CLASSES, head, body, **settings)
+    return SegmentationNetwork(CLASSES, head, backbone=body, **settings)
 
 
 def train(run):

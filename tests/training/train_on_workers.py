@@ -17,8 +17,8 @@ from train_on_replicas import BATCH, CLASSES, EPOCHS, HEAD_LAYERS, Run, data, ex
 import keras_cacnet as kc
 from keras_cacnet.datasets import ClassTable
 from keras_cacnet.pipeline import evaluation_batches
-from keras_cacnet.training.devices import is_chief, strategy_for
-from keras_cacnet.training.log import Log
+from keras_cacnet.training.cluster import is_chief, strategy_for
+from keras_cacnet.training.logs import Log
 from keras_cacnet.training.loop import Loop, Validation
 
 STEPS, SIZES = 10, ((16, 24), (24, 16), (32, 40))

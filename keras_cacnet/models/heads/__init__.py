@@ -1,14 +1,13 @@
 """The heads that stand on a backbone: CaC-Net's, the FCN's, and Table 7's competitors, each as a checked value."""
 
-import difflib
-
 from keras_cacnet.models.heads.apcnet import APCHead
-from keras_cacnet.models.heads.base import HEAD_LAYERS, Head, Settings
+from keras_cacnet.models.heads.base import HEAD_LAYERS, Head, HeadContext
 from keras_cacnet.models.heads.cacnet import CaCHead
 from keras_cacnet.models.heads.dmnet import DMHead
 from keras_cacnet.models.heads.encnet import EncHead
 from keras_cacnet.models.heads.fcn import FCNHead
 from keras_cacnet.models.heads.pspnet import PSPHead
+from keras_cacnet.wording import did_you_mean
 
 HEADS: dict[str, type[Head]] = {
     "cacnet": CaCHead,
@@ -18,7 +17,7 @@ HEADS: dict[str, type[Head]] = {
     "encnet": EncHead,
     "pspnet": PSPHead,
 }
-"""The heads that go by name, with their own default settings."""
+"""The heads that go by name, with their own default context."""
 
 __all__ = [
     "HEADS",
@@ -29,13 +28,13 @@ __all__ = [
     "EncHead",
     "FCNHead",
     "Head",
+    "HeadContext",
     "PSPHead",
-    "Settings",
-    "checked_head",
+    "head_of",
 ]
 
 
-def checked_head(head: str | Head) -> Head:
+def head_of(head: str | Head) -> Head:
     """A head by its name, or the one that is given.
 
     Args:
@@ -48,13 +47,13 @@ def checked_head(head: str | Head) -> Head:
         ValueError: an unknown name, or something that is no head; the message has the known names.
 
     Example:
-        >>> checked_head("fcn")
+        >>> head_of("fcn")
         FCNHead(channels=512)
     """
     if isinstance(head, Head):
         return head
-    if head in HEADS:
+    if isinstance(head, str) and head in HEADS:
         return HEADS[head]()
-    near = difflib.get_close_matches(str(head).lower(), HEADS, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"There is no head {head!r}.{hint} Give one of {', '.join(HEADS)}, or an instance of Head.")
+    raise ValueError(
+        f"there is no head {head!r}{did_you_mean(head, HEADS)}; give one of {', '.join(HEADS)}, or an instance of Head"
+    )

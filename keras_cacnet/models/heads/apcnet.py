@@ -9,10 +9,10 @@ from keras import ops
 
 from keras_cacnet.layers.adaptive_pooling import AdaptiveAveragePooling
 from keras_cacnet.layers.normalization import at_least_float32
+from keras_cacnet.models.arguments import require_counts, require_flag
 from keras_cacnet.models.heads.base import (
     Head,
-    Settings,
-    checked_grid,
+    HeadContext,
     classified_context,
     conv_norm_relu,
     convolution,
@@ -80,7 +80,7 @@ class APCHead(Head):
         ValueError: fewer than 1 channel, no grid, or a grid without regions.
 
     Example:
-        >>> APCHead(channels=8).decoder(16, Settings(num_classes=5)).output["logits"].shape
+        >>> APCHead(channels=8).decoder(16, HeadContext(num_classes=5)).output["logits"].shape
         (None, None, None, 5)
 
     Reference:
@@ -94,25 +94,27 @@ class APCHead(Head):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "pool_sizes", checked_grid(self.pool_sizes, "pool_sizes"))
+        self._keep(module_conv=require_flag("module_conv", self.module_conv))
+        self._keep(fusion_conv=require_flag("fusion_conv", self.fusion_conv))
+        self._keep(pool_sizes=require_counts("pool_sizes", self.pool_sizes))
 
-    def outputs(self, features: Any, settings: Settings) -> dict[str, Any]:
+    def outputs(self, features: Any, context: HeadContext) -> dict[str, Any]:
         modules = [
-            self._module(features, size, f"context_{index}", settings)
+            self._module(features, size, f"context_{index}", context)
             for index, size in enumerate(self.pool_sizes, start=1)
         ]
-        return {"logits": classified_context(features, modules, self.channels if self.fusion_conv else None, settings)}
+        return {"logits": classified_context(features, modules, self.channels if self.fusion_conv else None, context)}
 
-    def _module(self, features: Any, size: int, name: str, settings: Settings) -> Any:
-        dtype = settings.dtype
+    def _module(self, features: Any, size: int, name: str, context: HeadContext) -> Any:
+        dtype = context.dtype
         regions = AdaptiveAveragePooling(size, name=f"{name}_pool", dtype=dtype)(features)
-        regions = conv_norm_relu(regions, self.channels, 1, f"{name}_regions", settings)
-        local = conv_norm_relu(features, self.channels, 1, f"{name}_local", settings)
+        regions = conv_norm_relu(regions, self.channels, 1, f"{name}_regions", context)
+        local = conv_norm_relu(features, self.channels, 1, f"{name}_local", context)
         whole = AdaptiveAveragePooling(1, name=f"{name}_mean", dtype=dtype)(local)
-        whole = conv_norm_relu(whole, self.channels, 1, f"{name}_global", settings)
+        whole = conv_norm_relu(whole, self.channels, 1, f"{name}_global", context)
         both = keras.layers.Add(name=f"{name}_add", dtype=dtype)([local, whole])
         scores = convolution(size**2, 1, f"{name}_scores", dtype, use_bias=True)(both)
         x = RegionGathering(name=f"{name}_gathering", dtype=dtype)([scores, regions])
-        x = conv_norm_relu(x, self.channels, 1, f"{name}_residual", settings)
+        x = conv_norm_relu(x, self.channels, 1, f"{name}_residual", context)
         x = keras.layers.Add(name=f"{name}_sum", dtype=dtype)([x, local])
-        return conv_norm_relu(x, self.channels, 1, f"{name}_output", settings) if self.module_conv else x
+        return conv_norm_relu(x, self.channels, 1, f"{name}_output", context) if self.module_conv else x

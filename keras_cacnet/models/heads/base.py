@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_cacnet.layers.normalization import at_least_float32, batch_normalization
+from keras_cacnet.models.arguments import require_count
 
 HEAD_LAYERS = r"^(reduction|head_\d+|context_\d+|pooling|encoding|fusion|classifier|presence|auxiliary)(_|/|$)"
 
 
-class Settings(NamedTuple):
+class HeadContext(NamedTuple):
     """What a network tells its head: classes, dropout, batch norms and dtype."""
 
     num_classes: int
@@ -42,16 +43,22 @@ class Head:
 
     channels: int = 512
     se_loss_weight = 0.0  # a field where the outputs have an "encoding" for the semantic encoding loss
+    positions = None  # type: tuple[int, int] | None  # a field where the head takes features of one size only
 
     def __post_init__(self) -> None:
-        checked_count(self.channels, "channels")
+        self._keep(channels=require_count("channels", self.channels))
 
-    def outputs(self, features: Any, settings: Settings) -> dict[str, Any]:
+    def _keep(self, **checked: Any) -> None:
+        """Put checked values into the fields of the frozen dataclass."""
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    def outputs(self, features: Any, context: HeadContext) -> dict[str, Any]:
         """The head's graph.
 
         Args:
             features: symbolic features of the backbone's last stage.
-            settings: what the network tells the head.
+            context: what the network tells the head.
 
         Shapes:
             - features: (B, h, w, c)
@@ -62,12 +69,12 @@ class Head:
         """
         raise NotImplementedError(f"{type(self).__name__} needs outputs")
 
-    def decoder(self, feature_channels: int, settings: Settings) -> keras.Model:
+    def decoder(self, feature_channels: int, context: HeadContext) -> keras.Model:
         """The head as a model of its own.
 
         Args:
             feature_channels: channels of the backbone's last stage.
-            settings: what the network tells the head.
+            context: what the network tells the head.
 
         Shapes:
             - input: (B, h, w, feature_channels); any B, h and w
@@ -78,8 +85,8 @@ class Head:
         Raises:
             ValueError: a semantic encoding loss, and no encoding among the outputs.
         """
-        features = feature_input(feature_channels, settings)
-        outputs = self.outputs(features, settings)
+        features = feature_input(feature_channels, context)
+        outputs = self.outputs(features, context)
         if self.se_loss_weight and "encoding" not in outputs:
             raise ValueError(
                 f"se_loss_weight={self.se_loss_weight} needs an encoding of the image, and {self} gives "
@@ -98,16 +105,16 @@ class Head:
         return cls(**settings)
 
 
-def feature_input(channels: int, settings: Settings) -> Any:
+def feature_input(channels: int, context: HeadContext) -> Any:
     """The symbolic input of a head: features of any batch, height and width."""
-    return keras.Input((None, None, channels), name="features", dtype=_compute_dtype(settings))
+    return keras.Input((None, None, channels), name="features", dtype=_compute_dtype(context))
 
 
-def conv_norm_relu(x: Any, channels: int, size: int, name: str, settings: Settings) -> Any:
+def conv_norm_relu(x: Any, channels: int, size: int, name: str, context: HeadContext) -> Any:
     """Convolution without bias, batch norm, ReLU: `NAME_conv`, `NAME_norm`, `NAME_relu`."""
-    x = convolution(channels, size, f"{name}_conv", settings.dtype)(x)
-    x = batch_normalization(f"{name}_norm", settings.synchronized, settings.dtype)(x)
-    return keras.layers.ReLU(name=f"{name}_relu", dtype=settings.dtype)(x)
+    x = convolution(channels, size, f"{name}_conv", context.dtype)(x)
+    x = batch_normalization(f"{name}_norm", context.synchronized, context.dtype)(x)
+    return keras.layers.ReLU(name=f"{name}_relu", dtype=context.dtype)(x)
 
 
 def convolution(channels: int, size: int, name: str, dtype: Any, use_bias: bool = False) -> keras.layers.Layer:
@@ -129,55 +136,51 @@ def joined(branches: Sequence[Any], name: str, dtype: Any) -> Any:
     return keras.layers.Concatenate(name=name, dtype=dtype)(branches) if len(branches) > 1 else branches[0]
 
 
-def classified_context(features: Any, modules: Sequence[Any], fused: int | None, settings: Settings) -> Any:
+def classified_context(features: Any, modules: Sequence[Any], fused: int | None, context: HeadContext) -> Any:
     """Logits from features and what context modules made of them, side by side.
 
     Args:
         features: symbolic features.
         modules: what the modules give, of the features' size.
         fused: channels of the 3x3 convolution, batch norm and ReLU before the classifier; None leaves them out.
-        settings: what the network tells the head.
+        context: what the network tells the head.
 
     Returns:
         Symbolic logits, in float32 at least.
     """
-    x = joined([features, *modules], "concatenate", settings.dtype)
+    x = joined([features, *modules], "concatenate", context.dtype)
     if fused is not None:
-        x = conv_norm_relu(x, fused, 3, "fusion", settings)
-    return classifier(x, "classifier", settings)
+        x = conv_norm_relu(x, fused, 3, "fusion", context)
+    return classifier(x, "classifier", context)
 
 
-def classifier(x: Any, name: str, settings: Settings) -> Any:
+def classifier(x: Any, name: str, context: HeadContext) -> Any:
     """Dropout and a 1x1 convolution to the classes, in float32 at least."""
-    dtype = wide_dtype(settings)
-    x = keras.layers.Dropout(settings.dropout, name=f"{name}_dropout", dtype=dtype)(x)
-    return keras.layers.Conv2D(settings.num_classes, 1, data_format="channels_last", name=name, dtype=dtype)(x)
+    dtype = wide_dtype(context)
+    x = keras.layers.Dropout(context.dropout, name=f"{name}_dropout", dtype=dtype)(x)
+    return keras.layers.Conv2D(context.num_classes, 1, data_format="channels_last", name=name, dtype=dtype)(x)
 
 
-def presence_classifier(settings: Settings) -> keras.layers.Layer:
+def presence_classifier(context: HeadContext) -> keras.layers.Layer:
     """The FC of the semantic encoding loss, from an encoding to one logit per class, in float32 at least."""
-    return keras.layers.Dense(settings.num_classes, name="presence", dtype=wide_dtype(settings))
+    return keras.layers.Dense(context.num_classes, name="presence", dtype=wide_dtype(context))
 
 
-def wide_dtype(settings: Settings) -> str:
+def wide_dtype(context: HeadContext) -> str:
     """The dtype of what must neither overflow nor be rounded to half precision: float32 at least."""
-    return at_least_float32(_compute_dtype(settings))
+    return at_least_float32(_compute_dtype(context))
 
 
-def checked_count(value: int, name: str) -> None:
-    """ValueError where a value is no whole number from 1 on."""
-    if isinstance(value, bool) or int(value) != value or value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value!r}")
+def positions(size: Sequence[int], stride: int) -> tuple[int, int]:
+    """The height and width of the features of an image, in positions.
+
+    Example:
+        >>> positions((33, 64), 8)
+        (5, 8)
+    """
+    height, width = (-(-side // stride) for side in size)
+    return height, width
 
 
-def checked_grid(sizes: Sequence[int], name: str) -> tuple[int, ...]:
-    """The sizes as a tuple, if there is at least one and all are whole numbers from 1 on; ValueError otherwise."""
-    if isinstance(sizes, int) or len(sizes) == 0:
-        raise ValueError(f"{name} must be a sequence of at least one size, got {sizes!r}")
-    if any(isinstance(size, bool) or int(size) != size or size < 1 for size in sizes):
-        raise ValueError(f"{name} must be whole numbers from 1 on, got {tuple(sizes)!r}")
-    return tuple(int(size) for size in sizes)
-
-
-def _compute_dtype(settings: Settings) -> str:
-    return keras.dtype_policies.get(settings.dtype).compute_dtype
+def _compute_dtype(context: HeadContext) -> str:
+    return keras.dtype_policies.get(context.dtype).compute_dtype

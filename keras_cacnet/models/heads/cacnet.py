@@ -5,20 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_cacnet.layers.normalization import at_least_float32, batch_normalization
 from keras_cacnet.layers.reweighting import checked_dilation_rates, checked_kernel_size
+from keras_cacnet.models.arguments import require_counts, require_flag, require_number
 from keras_cacnet.models.heads.base import (
     Head,
-    Settings,
+    HeadContext,
     classifier,
     conv_norm_relu,
     convolution,
     joined,
     wide_dtype,
 )
-from keras_cacnet.models.reweighting import ENCODINGS, ONE_SIZE, checked_name, reweighting_layer
+from keras_cacnet.models.heads.modules import ENCODINGS, ONE_SIZE, require_reweighting, reweighting_layer
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
@@ -30,16 +32,16 @@ class CaCHead(Head):
         channels: channels of the reduction, of every head and of the pooled branch.
         kernel_sizes: one kernel size per head; none gives the FCN baseline.
         dilation_rates: dilation rates of every head.
-        reweighting: what stands at the end of every head, by its name of Table 6.
-        positions: height and width of the features, for `reweighting="fc"` alone, which takes one size.
+        reweighting: what ends every head: `"cac"`, an alternative of Table 6, or `"none"`, this project's control.
+        positions: height and width of the features, for `reweighting="fc"` only, which takes one size.
         global_pooling: whether the pooled branch is there.
-        se_loss_weight: factor of EncNet's semantic encoding loss, for `reweighting="enc"` alone.
+        se_loss_weight: factor of EncNet's semantic encoding loss, for `reweighting="enc"` only.
 
     Raises:
         ValueError: a value outside its range, or one that does not go with the re-weighting.
 
     Example:
-        >>> tuple(CaCHead(channels=8).decoder(16, Settings(num_classes=5)).output["logits"].shape)
+        >>> tuple(CaCHead(channels=8).decoder(16, HeadContext(num_classes=5)).output["logits"].shape)
         (None, None, None, 5)
 
     Reference:
@@ -47,7 +49,7 @@ class CaCHead(Head):
     """
 
     kernel_sizes: tuple[int, ...] = (3, 3)
-    dilation_rates: tuple[int, ...] = (1, 2, 3)
+    dilation_rates: Sequence[int] = (1, 2, 3)
     reweighting: str = "cac"
     positions: tuple[int, int] | None = None
     global_pooling: bool = True
@@ -55,45 +57,55 @@ class CaCHead(Head):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "kernel_sizes", per_head_kernel_sizes(self.kernel_sizes, len(self.kernel_sizes)))
-        object.__setattr__(self, "dilation_rates", checked_dilation_rates(self.dilation_rates))
-        checked_name(self.reweighting)
+        if not isinstance(self.kernel_sizes, Sequence) or isinstance(self.kernel_sizes, str):
+            raise ValueError(f"kernel_sizes must be a sequence, one size per head, got {self.kernel_sizes!r}")
+        self._keep(
+            kernel_sizes=per_head_kernel_sizes(self.kernel_sizes, len(self.kernel_sizes)),
+            dilation_rates=checked_dilation_rates(self.dilation_rates),
+            reweighting=require_reweighting(self.reweighting),
+            global_pooling=require_flag("global_pooling", self.global_pooling),
+            se_loss_weight=require_se_loss_weight(self.se_loss_weight, self.reweighting, len(self.kernel_sizes)),
+        )
         if (self.positions is None) == (self.reweighting in ONE_SIZE):
             raise ValueError(
                 f"positions, the height and width of the features, go with reweighting='fc' and with no other; got "
                 f"positions={self.positions} for {self.reweighting!r}"
             )
-        checked_se_loss_weight(self.se_loss_weight, self.reweighting, len(self.kernel_sizes))
+        if self.positions is not None:
+            positions = require_counts("positions", self.positions)
+            if len(positions) != 2:
+                raise ValueError(f"positions must be a height and a width, got {self.positions!r}")
+            self._keep(positions=positions)
 
-    def outputs(self, features: Any, settings: Settings) -> dict[str, Any]:
-        synchronized = settings.synchronized
-        wide = wide_dtype(settings)  # X * W is up to 3 X, beyond float16 from X = 21840 on
-        reduced = conv_norm_relu(features, self.channels, 3, "reduction", settings)
+    def outputs(self, features: Any, context: HeadContext) -> dict[str, Any]:
+        synchronized = context.synchronized
+        wide = wide_dtype(context)  # X * W is up to 3 X, beyond float16 from X = 21840 on
+        reduced = conv_norm_relu(features, self.channels, 3, "reduction", context)
         branches, encodings = [], []
         for index, kernel_size in enumerate(self.kernel_sizes, start=1):
-            x = conv_norm_relu(reduced, self.channels, 3, f"head_{index}", settings)
-            module = reweighting_layer(
-                self.reweighting,
-                kernel_size,
-                self.dilation_rates,
-                self.positions,
-                synchronized,
-                f"head_{index}_{self.reweighting}",
-                wide,
-                return_encoding=self.se_loss_weight > 0,
-            )
-            if self.se_loss_weight:
-                x, encoding = module(x)
-                encodings.append(encoding)
-            else:
+            x = conv_norm_relu(reduced, self.channels, 3, f"head_{index}", context)
+            if self.reweighting != "none":
+                module = reweighting_layer(
+                    self.reweighting,
+                    kernel_size=kernel_size,
+                    dilation_rates=self.dilation_rates,
+                    positions=self.positions,
+                    synchronized=synchronized,
+                    name=f"head_{index}_{self.reweighting}",
+                    dtype=wide,
+                    return_encoding=self.se_loss_weight > 0,
+                )
                 x = module(x)
+            if self.se_loss_weight:
+                x, encoding = x
+                encodings.append(encoding)
             branches.append(x)
         if not branches:
             branches.append(reduced)
         if self.global_pooling:
-            pooling = GlobalPooling(self.channels, synchronized, name="pooling", dtype=settings.dtype)
+            pooling = GlobalPooling(self.channels, synchronized, name="pooling", dtype=context.dtype)
             branches.append(pooling(reduced))
-        outputs = {"logits": classifier(joined(branches, "concatenate", wide), "classifier", settings)}
+        outputs = {"logits": classifier(joined(branches, "concatenate", wide), "classifier", context)}
         if encodings:
             outputs["encoding"] = joined(encodings, "encoding", encodings[0].dtype)
         return outputs
@@ -166,25 +178,26 @@ def per_head_kernel_sizes(kernel_sizes: int | Sequence[int], num_heads: int) -> 
         >>> per_head_kernel_sizes(3, 2), per_head_kernel_sizes((3, 5), 2)
         ((3, 3), (3, 5))
     """
-    sizes = (kernel_sizes,) * num_heads if isinstance(kernel_sizes, int) else tuple(kernel_sizes)
+    sizes = tuple(kernel_sizes) if isinstance(kernel_sizes, Sequence | np.ndarray) else (kernel_sizes,) * num_heads
     if len(sizes) != num_heads:
         raise ValueError(f"kernel_sizes={kernel_sizes!r} has {len(sizes)} sizes for num_heads={num_heads}")
     return tuple(checked_kernel_size(size) for size in sizes)
 
 
-def checked_se_loss_weight(weight: float, reweighting: str, num_heads: int) -> None:
-    """Check the factor of the semantic encoding loss against what it needs: an encoding.
+def require_se_loss_weight(weight: float, reweighting: str, num_heads: int) -> float:
+    """The factor of the semantic encoding loss, if what it needs is there: an encoding.
 
     Raises:
         ValueError: a negative factor or one that is no number, or a positive one where nothing encodes the image.
 
     Example:
-        >>> checked_se_loss_weight(0.2, "enc", num_heads=2)
+        >>> require_se_loss_weight(0.2, "enc", num_heads=2)
+        0.2
     """
-    if not 0 <= weight < float("inf"):
-        raise ValueError(f"se_loss_weight must be 0 or more, got {weight!r}")
+    weight = require_number("se_loss_weight", weight)
     if weight and (reweighting not in ENCODINGS or not num_heads):
         raise ValueError(
             f"se_loss_weight={weight} needs heads with reweighting='enc', whose encoding predicts the classes of the "
             f"image; got reweighting={reweighting!r} and num_heads={num_heads}: set it to 0"
         )
+    return weight

@@ -11,10 +11,10 @@ from keras_cacnet.layers.adaptive_pooling import AdaptiveAveragePooling
 from keras_cacnet.layers.dynamic_depthwise import dynamic_depthwise_conv
 from keras_cacnet.layers.normalization import at_least_float32, batch_normalization
 from keras_cacnet.layers.reweighting import checked_kernel_size
+from keras_cacnet.models.arguments import require_counts, require_flag
 from keras_cacnet.models.heads.base import (
     Head,
-    Settings,
-    checked_grid,
+    HeadContext,
     classified_context,
     conv_norm_relu,
     convolution,
@@ -78,7 +78,7 @@ class DMHead(Head):
         ValueError: fewer than 1 channel, no kernel, or one of another size.
 
     Example:
-        >>> DMHead(channels=8).decoder(16, Settings(num_classes=5)).output["logits"].shape
+        >>> DMHead(channels=8).decoder(16, HeadContext(num_classes=5)).output["logits"].shape
         (None, None, None, 5)
 
     Reference:
@@ -92,24 +92,26 @@ class DMHead(Head):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = tuple(checked_kernel_size(size) for size in checked_grid(self.kernel_sizes, "kernel_sizes"))
-        object.__setattr__(self, "kernel_sizes", sizes)
+        self._keep(module_conv=require_flag("module_conv", self.module_conv))
+        self._keep(fusion_conv=require_flag("fusion_conv", self.fusion_conv))
+        sizes = tuple(checked_kernel_size(size) for size in require_counts("kernel_sizes", self.kernel_sizes))
+        self._keep(kernel_sizes=sizes)
 
-    def outputs(self, features: Any, settings: Settings) -> dict[str, Any]:
+    def outputs(self, features: Any, context: HeadContext) -> dict[str, Any]:
         modules = [
-            self._module(features, size, f"context_{index}", settings)
+            self._module(features, size, f"context_{index}", context)
             for index, size in enumerate(self.kernel_sizes, start=1)
         ]
-        return {"logits": classified_context(features, modules, self.channels if self.fusion_conv else None, settings)}
+        return {"logits": classified_context(features, modules, self.channels if self.fusion_conv else None, context)}
 
-    def _module(self, features: Any, size: int, name: str, settings: Settings) -> Any:
-        dtype = settings.dtype
+    def _module(self, features: Any, size: int, name: str, context: HeadContext) -> Any:
+        dtype = context.dtype
         means = AdaptiveAveragePooling(size, name=f"{name}_pool", dtype=dtype)(features)
         kernels = convolution(self.channels, 1, f"{name}_kernels", dtype, use_bias=True)(means)
-        x = conv_norm_relu(features, self.channels, 1, f"{name}_reduction", settings)
+        x = conv_norm_relu(features, self.channels, 1, f"{name}_reduction", context)
         # Kernels of the size of the features, summed over s x s taps, are too large for float16 before the norm.
-        wide = wide_dtype(settings)
+        wide = wide_dtype(context)
         x = DynamicFiltering(name=f"{name}_filtering", dtype=wide)([x, kernels])
-        x = batch_normalization(f"{name}_filtered_norm", settings.synchronized, wide)(x)
+        x = batch_normalization(f"{name}_filtered_norm", context.synchronized, wide)(x)
         x = keras.layers.ReLU(name=f"{name}_filtered_relu", dtype=dtype)(x)
-        return conv_norm_relu(x, self.channels, 1, f"{name}_output", settings) if self.module_conv else x
+        return conv_norm_relu(x, self.channels, 1, f"{name}_output", context) if self.module_conv else x

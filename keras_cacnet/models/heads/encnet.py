@@ -6,8 +6,8 @@ from typing import Any
 import keras
 
 from keras_cacnet.layers.context_encoding import ContextEncodingLayer
-from keras_cacnet.models.heads.base import Head, Settings, checked_count, classifier, conv_norm_relu, wide_dtype
-from keras_cacnet.models.heads.cacnet import checked_se_loss_weight
+from keras_cacnet.models.arguments import require_count, require_number
+from keras_cacnet.models.heads.base import Head, HeadContext, classifier, conv_norm_relu, wide_dtype
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
@@ -28,7 +28,7 @@ class EncHead(Head):
 
     Example:
         >>> head = EncHead(channels=8, codewords=4)
-        >>> sorted(head.decoder(16, Settings(num_classes=5)).output)
+        >>> sorted(head.decoder(16, HeadContext(num_classes=5)).output)
         ['encoding', 'logits']
 
     Reference:
@@ -41,14 +41,14 @@ class EncHead(Head):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checked_count(self.codewords, "codewords")
-        checked_se_loss_weight(self.se_loss_weight, "enc", num_heads=1)
+        self._keep(codewords=require_count("codewords", self.codewords))
+        self._keep(se_loss_weight=require_number("se_loss_weight", self.se_loss_weight))
 
-    def outputs(self, features: Any, settings: Settings) -> dict[str, Any]:
-        reduced = conv_norm_relu(features, self.channels, 3, "reduction", settings)
+    def outputs(self, features: Any, context: HeadContext) -> dict[str, Any]:
+        reduced = conv_norm_relu(features, self.channels, 3, "reduction", context)
         layer = ContextEncodingLayer(
-            self.codewords, settings.synchronized, return_encoding=True, name="encoding", dtype=wide_dtype(settings)
+            self.codewords, context.synchronized, return_encoding=True, name="encoding", dtype=wide_dtype(context)
         )
         weighted, encoding = layer(reduced)
-        outputs = {"logits": classifier(weighted, "classifier", settings)}
+        outputs = {"logits": classifier(weighted, "classifier", context)}
         return {**outputs, "encoding": encoding} if self.se_loss_weight else outputs

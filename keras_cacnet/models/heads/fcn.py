@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_cacnet.models.heads.base import Head, Settings, classifier, conv_norm_relu, feature_input
+from keras_cacnet.models.heads.base import Head, HeadContext, classifier, conv_norm_relu, feature_input
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
@@ -20,7 +20,7 @@ class FCNHead(Head):
         ValueError: fewer than 1 channel.
 
     Example:
-        >>> FCNHead(channels=8).decoder(16, Settings(num_classes=5)).count_params()  # 9*16*8 + 4*8 + 8*5 + 5
+        >>> FCNHead(channels=8).decoder(16, HeadContext(num_classes=5)).count_params()  # 9*16*8 + 4*8 + 8*5 + 5
         1229
 
     Reference:
@@ -28,25 +28,25 @@ class FCNHead(Head):
         CVPR 2015.
     """
 
-    def outputs(self, features: Any, settings: Settings) -> dict[str, Any]:
-        reduced = conv_norm_relu(features, self.channels, 3, "reduction", settings)
-        return {"logits": classifier(reduced, "classifier", settings)}
+    def outputs(self, features: Any, context: HeadContext) -> dict[str, Any]:
+        reduced = conv_norm_relu(features, self.channels, 3, "reduction", context)
+        return {"logits": classifier(reduced, "classifier", context)}
 
 
-def auxiliary_head(feature_channels: int, settings: Settings) -> keras.Model:
+def auxiliary_head(feature_channels: int, context: HeadContext) -> keras.Model:
     """The FCN head of the auxiliary loss on Res-4 (Section 4.1), with a quarter of its channels.
 
     Args:
         feature_channels: channels of the backbone's last stage but one.
-        settings: what the network tells the head.
+        context: what the network tells the head.
 
     Returns:
         A functional model "auxiliary", (B, h, w, feature_channels) -> (B, h, w, num_classes).
 
     Example:
-        >>> auxiliary_head(16, Settings(num_classes=5)).count_params()  # 9*16*4 + 4*4 + 4*5 + 5
+        >>> auxiliary_head(16, HeadContext(num_classes=5)).count_params()  # 9*16*4 + 4*4 + 4*5 + 5
         617
     """
-    features = feature_input(feature_channels, settings)
-    x = conv_norm_relu(features, max(feature_channels // 4, 1), 3, "auxiliary", settings)
-    return keras.Model(features, classifier(x, "auxiliary_classifier", settings), name="auxiliary")
+    features = feature_input(feature_channels, context)
+    x = conv_norm_relu(features, max(feature_channels // 4, 1), 3, "auxiliary", context)
+    return keras.Model(features, classifier(x, "auxiliary_classifier", context), name="auxiliary")

@@ -7,10 +7,10 @@ import keras
 
 from keras_cacnet.layers.adaptive_pooling import AdaptiveAveragePooling
 from keras_cacnet.layers.resize import ResizeTo
+from keras_cacnet.models.arguments import require_counts
 from keras_cacnet.models.heads.base import (
     Head,
-    Settings,
-    checked_grid,
+    HeadContext,
     classified_context,
     conv_norm_relu,
 )
@@ -36,7 +36,7 @@ class PSPHead(Head):
         ValueError: fewer than 1 channel, no grid, or a grid without regions.
 
     Example:
-        >>> PSPHead(channels=8).decoder(16, Settings(num_classes=5)).output["logits"].shape
+        >>> PSPHead(channels=8).decoder(16, HeadContext(num_classes=5)).output["logits"].shape
         (None, None, None, 5)
 
     Reference:
@@ -47,13 +47,13 @@ class PSPHead(Head):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "pool_sizes", checked_grid(self.pool_sizes, "pool_sizes"))
+        self._keep(pool_sizes=require_counts("pool_sizes", self.pool_sizes))
 
-    def outputs(self, features: Any, settings: Settings) -> dict[str, Any]:
-        dtype = settings.dtype
+    def outputs(self, features: Any, context: HeadContext) -> dict[str, Any]:
+        dtype = context.dtype
         grids = []
         for index, size in enumerate(self.pool_sizes, start=1):
             x = AdaptiveAveragePooling(size, name=f"context_{index}_pool", dtype=dtype)(features)
-            x = conv_norm_relu(x, self.channels, 1, f"context_{index}", settings)
+            x = conv_norm_relu(x, self.channels, 1, f"context_{index}", context)
             grids.append(ResizeTo(name=f"context_{index}_resize", dtype=dtype)([x, features]))
-        return {"logits": classified_context(features, grids, self.channels, settings)}
+        return {"logits": classified_context(features, grids, self.channels, context)}

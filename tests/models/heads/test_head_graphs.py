@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from keras_cacnet.models.heads import APCHead, DMHead, EncHead, FCNHead, PSPHead, Settings
+from keras_cacnet.models.heads import APCHead, DMHead, EncHead, FCNHead, HeadContext, PSPHead
 from keras_cacnet.paper.costs import head_costs, own_costs
 from keras_cacnet.paper.head_costs import LEAN
 
@@ -26,7 +26,7 @@ def features(*shape, seed=1):
 
 
 def random_decoder(head):
-    decoder = head.decoder(DEEP, Settings(CLASSES, dropout=0.0, dtype="float64"))
+    decoder = head.decoder(DEEP, HeadContext(CLASSES, dropout=0.0, dtype="float64"))
     rng = np.random.default_rng(0)
     for weight in decoder.variables:
         if "seed" not in weight.path:

@@ -1,4 +1,4 @@
-"""Two processes that TF_CONFIG joins against one process with the same batches: stopped, killed, gone on with."""
+"""Processes that share a run: two against one, stopped, killed, gone on with; devices, and the variables of Slurm."""
 
 import contextlib
 import csv
@@ -19,8 +19,9 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_cacnet.cli import main
-from keras_cacnet.training import workers
-from keras_cacnet.training.progress import read_progress
+from keras_cacnet.training import cluster
+from keras_cacnet.training.checkpoints import read_progress
+from keras_cacnet.training.cluster import slurm_resolver, strategy_for
 
 PROGRAM = Path(__file__).parent / "train_on_workers.py"
 EXACT = 1e-10
@@ -148,12 +149,12 @@ def rows(log):
 def state(output, which):
     """Weights, statistics of batch norms, the optimizer's state, the metrics' states and the progress."""
     model = keras.models.load_model(output / f"{which}.keras")
-    progress, best = read_progress(output / f"{which}.keras")
+    progress = read_progress(output / f"{which}.keras")
     return {
         **{weight.path: keras.ops.convert_to_numpy(weight) for weight in model.variables if "seed" not in weight.path},
         **{f"optimizer {state.path}": keras.ops.convert_to_numpy(state) for state in model.optimizer.variables},
         **{f"metric {index}": state for index, state in enumerate(progress.metrics)},
-        "progress": np.array([progress.step, progress.epochs, max(best, 0)]),  # without scores -inf
+        "progress": np.array([progress.step, progress.epochs, max(progress.best, 0)]),  # without scores -inf
     }
 
 
@@ -199,7 +200,7 @@ def wait_for(happened, processes):
 
 def saved(output, step):
     """Whether a run has saved so many steps."""
-    return (output / "last.keras").exists() and read_progress(output / "last.keras")[0].step >= step
+    return (output / "last.keras").exists() and read_progress(output / "last.keras").step >= step
 
 
 @pytest.mark.parametrize("synchronized", [True, pytest.param(False, marks=pytest.mark.slow)])
@@ -275,7 +276,7 @@ def test_a_signal_to_one_process_stops_both(share, undisturbed, data, tmp_path):
     asked = time.monotonic()
     chief, other = end(both)
     assert time.monotonic() - asked < 60
-    step = read_progress(output / "last.keras")[0].step
+    step = read_progress(output / "last.keras").step
     assert 4 <= step < STEPS * EPOCHS
     assert f"stopped by a signal to another process after step {step} of {STEPS * EPOCHS}" in chief
     assert f"stopped by SIGTERM after step {step} of {STEPS * EPOCHS}" in other
@@ -293,7 +294,7 @@ def test_two_processes_go_on_with_what_one_saved(start, share, undisturbed, data
     wait_for(lambda: saved(output, 4), [alone])
     alone.send_signal(signal.SIGTERM)
     end([alone])
-    assert read_progress(output / "last.keras")[0].step < STEPS * EPOCHS
+    assert read_progress(output / "last.keras").step < STEPS * EPOCHS
     end(share(output, "--resume"))
     assert_same_end(output, undisturbed)
 
@@ -309,7 +310,7 @@ def test_when_one_dies_the_other_says_so_and_all_go_on(share, undisturbed, tmp_p
     (told,) = end([both[1 - victim]], status=2)
     assert time.monotonic() - died < 60  # docs/multi_worker.md
     assert "another process of the run has died or cannot be reached; start all of them again with --resume" in told
-    assert read_progress(output / "last.keras")[0].step < STEPS * EPOCHS
+    assert read_progress(output / "last.keras").step < STEPS * EPOCHS
     end(share(output, "--resume"))
     assert_same_end(output, undisturbed)
 
@@ -327,7 +328,7 @@ def test_processes_that_were_started_differently_do_not_begin(share, undisturbed
 @pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_process_does_not_wait_for_ever_for_one_that_never_starts(start, index):
-    waiting = "from keras_cacnet.training import devices\ndevices.START_S = 3\ndevices.strategy_for('all', 'tf_config')"
+    waiting = "from keras_cacnet.training import cluster\ncluster.START_S = 3\ncluster.strategy_for('all', 'tf_config')"
     nothing = ["-c", ""]
     commands = [["-c", waiting], nothing] if index == 0 else [nothing, ["-c", waiting]]
     processes = start(*commands)
@@ -345,11 +346,57 @@ def test_an_error_of_one_process_ends_the_other(share, tmp_path):
 
 def test_errors_of_one_process_alone_stay_as_they_are(monkeypatch):
     strategy, error = tf.distribute.get_strategy(), tf.errors.UnavailableError(None, None, "one\nis aborted by: two\n")
-    with pytest.raises(tf.errors.UnavailableError), workers.lost_workers(strategy):
+    with pytest.raises(tf.errors.UnavailableError), cluster.lost_workers(strategy):
         raise error
-    monkeypatch.setattr(workers, "several_processes", lambda strategy: True)
+    monkeypatch.setattr(cluster, "several_processes", lambda strategy: True)
     told = r"start all of them again with --resume.*\(two\)"
-    with pytest.raises(workers.WorkerLost, match=told), workers.lost_workers(strategy):
+    with pytest.raises(cluster.WorkerLost, match=told), cluster.lost_workers(strategy):
         raise error
-    with pytest.raises(ValueError, match="own"), workers.lost_workers(strategy):
+    with pytest.raises(ValueError, match="own"), cluster.lost_workers(strategy):
         raise ValueError("own")
+
+
+def set_slurm(monkeypatch, rank, local, node, nodes, tasks, number):
+    for name in ("JOB_ID", "PROCID", "LOCALID", "STEP_NUM_TASKS", "STEP_NODELIST", "STEP_TASKS_PER_NODE"):
+        values = {"JOB_ID": 4017, "PROCID": rank, "LOCALID": local, "STEP_NUM_TASKS": number}
+        values |= {"STEP_NODELIST": nodes, "STEP_TASKS_PER_NODE": tasks}
+        monkeypatch.setenv(f"SLURM_{name}", str(values[name]))
+    monkeypatch.setenv("SLURMD_NODENAME", node)
+
+
+def test_every_process_of_slurm_finds_its_own_address(monkeypatch):
+    """Twelve machines, of which TensorFlow's own resolver takes the second for n10."""
+    found = []
+    for rank in range(12):
+        set_slurm(monkeypatch, rank, 0, f"n{rank + 1}", "n[1-12]", "1(x12)", 12)
+        resolver = slurm_resolver()
+        assert (resolver.task_type, resolver.rpc_layer) == ("worker", "grpc")
+        assert resolver.cluster_spec().task_address("worker", resolver.task_id) == f"n{rank + 1}:15272"
+        found.append(resolver.task_id)
+    assert sorted(found) == list(range(12))
+
+
+def test_processes_on_one_machine_have_ports_of_their_own(monkeypatch):
+    found = []
+    for rank, (node, local) in enumerate([("a", 0), ("a", 1), ("b", 0)]):
+        set_slurm(monkeypatch, rank, local, node, "a,b", "2,1", 3)
+        resolver = slurm_resolver()
+        found.append(resolver.cluster_spec().task_address("worker", resolver.task_id))
+    assert found == ["a:15272", "a:15273", "b:15272"]
+
+
+def test_outside_of_a_step_of_slurm(monkeypatch):
+    set_slurm(monkeypatch, 0, 0, "a", "a,b", "1(x2)", 2)
+    monkeypatch.delenv("SLURM_STEP_NODELIST")
+    with pytest.raises(ValueError, match="SLURM_STEP_NODELIST, which is not set: start the processes by srun"):
+        strategy_for("all", "slurm")
+
+
+def test_what_cannot_be_a_cluster(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ValueError, match="needs the variable TF_CONFIG, which is not set"):
+        strategy_for("all", "tf_config")
+    with pytest.raises(ValueError, match="devices='2' does not go with cluster='slurm'"):
+        strategy_for("2", "slurm")
+    with pytest.raises(ValueError, match="--cluster.* must be tf_config or slurm, got 'kubernetes'"):
+        strategy_for("all", "kubernetes")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cacnet.training.progress import read_progress
+from keras_cacnet.training.checkpoints import read_progress
 from keras_cacnet.training.run import Run
 
 SETTINGS = "backbone=resnet14_narrow head_channels=8 crop_size=32 batch_size=2 learning_rate=0.05 seed=3".split()
@@ -96,9 +96,9 @@ def numbers(output):
     found = {}
     for which in ("last", "best"):
         model = Run(output).load_model(which, compile=True)
-        progress, best = read_progress(output / f"{which}.keras")
+        progress = read_progress(output / f"{which}.keras")
         values = [*model.get_weights(), *(np.array(state) for state in model.optimizer.variables), *progress.metrics]
-        values += [np.array([progress.step, progress.epochs, best])]
+        values += [np.array([progress.step, progress.epochs, progress.best])]
         found |= {f"{which} {index}": np.asarray(value, "float64") for index, value in enumerate(values)}
     rows = [line.split(",") for line in (output / "log.csv").read_text().split()]
     assert len({row[1] for row in rows}) == len(rows)
@@ -127,7 +127,7 @@ def test_kills_at_random_moments_change_nothing(data, tmp_path):
             process.communicate()
         in_writes += part.exists()
     assert in_writes >= KILLS // 4
-    assert read_progress(last)[0].step < 60
+    assert read_progress(last).step < 60
     whole(data, output, epochs=30)
     assert_same_end(output, reference)
 
@@ -149,7 +149,7 @@ def test_a_signal_saves_and_ends_with_0(data, tmp_path, name):
     assert f"stopped by {name} after step" in err
     assert "go on with --resume" in err
     assert took < SOON_S
-    progress, _ = read_progress(tmp_path / "run" / "last.keras")
+    progress = read_progress(tmp_path / "run" / "last.keras")
     assert f"after step {progress.step} of 20000" in err
 
 
@@ -164,7 +164,7 @@ def test_a_run_stopped_by_a_signal_goes_on_exactly(data, undisturbed, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 0
-    assert read_progress(output / "last.keras")[0].step < 6
+    assert read_progress(output / "last.keras").step < 6
     assert_same_end(whole(data, output), undisturbed)
 
 
@@ -194,7 +194,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(data, undisturbed, tmp_path)
     assert "the last good checkpoint is" in err
     assert "Traceback" not in err
     assert sorted(path.name for path in output.glob("*.keras")) == ["best.keras", "last.keras", "previous.keras"]
-    assert read_progress(output / "last.keras")[0].step == 2
+    assert read_progress(output / "last.keras").step == 2
     assert_same_end(whole(data, output), undisturbed)
 
 

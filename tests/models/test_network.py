@@ -15,6 +15,7 @@ from keras_cacnet.models import SegmentationNetwork
 from keras_cacnet.models.heads import HEAD_LAYERS, HEADS, APCHead, CaCHead, DMHead, EncHead, FCNHead, PSPHead
 from keras_cacnet.models.heads.apcnet import RegionGathering
 from keras_cacnet.models.heads.dmnet import DynamicFiltering
+from keras_cacnet.models.saving import seed_states
 
 SMALL = {
     "cacnet": CaCHead(8),
@@ -32,7 +33,7 @@ every = pytest.mark.parametrize("name", [name for name in SMALL if name != "cacn
 def network_of(small_backbone):
     def make(name, **settings):
         keras.utils.set_random_seed(1)
-        network = SegmentationNetwork(4, SMALL[name], small_backbone, **settings)
+        network = SegmentationNetwork(4, SMALL[name], backbone=small_backbone, **settings)
         for weight in network.variables:
             # No ReLU behind these is off for all positions, so that gradients reach every weight.
             if weight.path.endswith("/beta"):
@@ -77,9 +78,8 @@ def test_every_weight_trains_and_is_saved_and_exported(network_of, name, tmp_pat
     assert np.array_equal(restored(x), logits)
     assert restored.get_config() == network.get_config()
     assert restored.head == SMALL[name]
-    assert np.array_equal(
-        restored._dropout_states()["classifier_dropout"], network._dropout_states()["classifier_dropout"]
-    )
+    states = [np.array(seed_states(one)["decoder.classifier_dropout"]) for one in (restored, network)]
+    assert np.array_equal(*states)
     kc.export.saved_model(network, tmp_path / "1")
     served = tf.saved_model.load(tmp_path / "1")
     for size in ((32, 40), (17, 23)):
@@ -164,7 +164,7 @@ def test_saved_under_tensorflow_they_load_under_jax(network_of, tmp_path):
 
 
 def test_a_head_by_name_has_its_defaults(small_backbone):
-    network = SegmentationNetwork(4, "encnet", small_backbone)
+    network = SegmentationNetwork(4, "encnet", backbone=small_backbone)
     assert network.head == EncHead(512, 32, 0.2)
     assert network.se_loss_weight == 0.2
     assert network.decoder.get_layer("classifier").kernel.shape == (1, 1, 512, 4)
@@ -173,15 +173,15 @@ def test_a_head_by_name_has_its_defaults(small_backbone):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: SegmentationNetwork(4, "psp-net"), "no head 'psp-net'. Did you mean 'pspnet'"),
-        (lambda: SegmentationNetwork(4, 512), "Give one of cacnet, fcn, .*or an instance of Head"),
-        (lambda: SegmentationNetwork(0, "fcn"), "num_classes must be at least 1, got 0"),
-        (lambda: PSPHead(pool_sizes=()), "pool_sizes must be a sequence of at least one size"),
+        (lambda: SegmentationNetwork(4, "psp-net"), "no head 'psp-net'; did you mean pspnet"),
+        (lambda: SegmentationNetwork(4, 512), "give one of cacnet, fcn, .*or an instance of Head"),
+        (lambda: SegmentationNetwork(0, "fcn"), "num_classes must be at least 1 and a whole number, got 0"),
+        (lambda: PSPHead(pool_sizes=()), "pool_sizes must be a sequence of at least one whole number"),
         (lambda: PSPHead(pool_sizes=(1, 0)), r"pool_sizes must be whole numbers from 1 on, got \(1, 0\)"),
         (lambda: APCHead(pool_sizes=3), "got 3"),
-        (lambda: APCHead(channels=0), "channels must be at least 1, got 0"),
+        (lambda: APCHead(channels=0), "channels must be at least 1 and a whole number, got 0"),
         (lambda: DMHead(kernel_sizes=(1, 4)), r"one of \(1, 3, 5, 7\), got 4"),
-        (lambda: EncHead(codewords=0), "codewords must be at least 1, got 0"),
+        (lambda: EncHead(codewords=0), "codewords must be at least 1 and a whole number, got 0"),
         (lambda: CaCHead(reweighting="fc"), "positions.*got positions=None for 'fc'"),
         (lambda: CaCHead(positions=(4, 5)), r"got positions=\(4, 5\) for 'cac'"),
     ],

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cacnet.datasets import Folder, open_dataset
-from keras_cacnet.datasets.check import check, check_layout
+from keras_cacnet.datasets import Folder, check_dataset, check_layout, open_dataset
 
 COLORS = np.array([[90, 160, 220], [20, 60, 140], [90, 140, 60], [0, 0, 0]], "uint8")
 
 
 def report_of(folder, **options):
-    return check(open_dataset(folder.root), progress=False, **options)
+    return check_dataset(open_dataset(folder.root), progress=False, **options)
 
 
 def only(findings, folder):
@@ -82,7 +81,7 @@ def plant_colours(folder):
 
 def plant_jpeg_mask(folder):
     folder.mask("train", "1.png", np.zeros((70, 80)), format="JPEG")
-    return "labels/train/1.png", "a mask as JPEG has its ids changed"
+    return "labels/train/1.png", "a mask as JPEG does not keep its ids"
 
 
 def plant_other_size(folder):
@@ -289,7 +288,7 @@ def test_small_and_turned_images_are_noted(folder):
 
 
 def test_text_and_progress(folder, capsys):
-    text = check(Folder(folder.root)).to_text()
+    text = check_dataset(Folder(folder.root)).to_text()
     assert "6/6" in capsys.readouterr().out
     assert "train              3       3  80" in text
     assert "Nothing found that would make training wrong." in text
@@ -297,7 +296,7 @@ def test_text_and_progress(folder, capsys):
 
 
 def test_camvid(shared_data):
-    report = check(open_dataset(shared_data / "camvid"), progress=False)
+    report = check_dataset(open_dataset(shared_data / "camvid"), progress=False)
     assert report.ok
     assert report.findings == ()
     assert report.splits["train"].sizes == {(480, 360): 367}

@@ -1,4 +1,4 @@
-"""The log of a run, a row an epoch, which a kill leaves whole and a resumed run continues."""
+"""What a run writes as it goes: a row an epoch, which a kill leaves whole and a resumed run continues, and a curve."""
 
 import csv
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_cacnet.files import write_atomically
+from keras_cacnet.visualization import curve
 
 
 class Log(keras.callbacks.Callback):
@@ -43,6 +44,23 @@ class Log(keras.callbacks.Callback):
                 writer.writerows(rows)
 
         write_atomically(self.path, write)
+
+
+class Curve(keras.callbacks.Callback):
+    """Draws the log of a run after every epoch.
+
+    Args:
+        log: the CSV file that `Log` writes; this callback has to follow it.
+        path: the PNG.
+    """
+
+    def __init__(self, log: Path, path: Path) -> None:
+        super().__init__()
+        self.log = log
+        self.path = path
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        write_atomically(self.path, lambda part: curve(self.log, part))
 
 
 def _rows(log: Path) -> list[dict[str, str]]:

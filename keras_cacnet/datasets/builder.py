@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,18 @@ from PIL import Image
 from tensorflow_datasets.core.writer import ExampleWriter
 
 from keras_cacnet.datasets.classes import VOID, ClassTable
-from keras_cacnet.datasets.native import Layout, examine
-from keras_cacnet.datasets.progress import Bar
+from keras_cacnet.datasets.examining import examine_example, for_all, progress_bar
 from keras_cacnet.datasets.reading import open_image, shown_size
-from keras_cacnet.datasets.records import Records, cache_folder
-from keras_cacnet.datasets.source import Example
+from keras_cacnet.datasets.records import Records, cache_folder, split_checksum
+from keras_cacnet.datasets.source import Example, check_findings
+from keras_cacnet.datasets.unpacked import Layout, check_present
+from keras_cacnet.files import user_path, write_json
 
 SHARD = 256
 """Examples in a file of records: what a break in preparation can lose."""
 
 
-class NativeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+class PublishedBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Makes records of a data set that lies in tensorflow-datasets' manual directory.
 
     All files are read and checked first; what is wrong is told before a record is written. Preparation that was
@@ -96,13 +98,13 @@ class NativeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         self._shards.folder = Path(self.data_dir_root, self.name, *config, version)
         self._shards.folder.mkdir(parents=True, exist_ok=True)
         self.info.metadata.update(
-            sha256=_examine_once(layout, self._shards.folder / "examined.json"),
+            **_examine_once(layout, self._shards.folder / "facts.json"),
             form=layout.form,
             notes=dict(layout.notes),
             nested=[list(pair) for pair in layout.nested],
             without_masks=[split for split, e in layout.splits.items() if e and e[0].mask is None],
         )
-        bar = Bar(sum(map(len, layout.splits.values())))
+        bar = progress_bar(sum(map(len, layout.splits.values())))
         return {
             split: [
                 partial(_records, layout, examples[start : start + SHARD], start, bar)
@@ -115,7 +117,7 @@ class NativeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         shutil.rmtree(self._shards.folder, ignore_errors=True)
 
 
-def open_published(name: str, folder: str | Path | None) -> Records:
+def open_published(name: str, folder: str | os.PathLike[str] | None) -> Records:
     """Opens a data set in the form in which people have it on disk; makes records of it on first use.
 
     The records lie in `cache_folder()`, below a name that sums up the files they were made from: another folder, or
@@ -137,7 +139,7 @@ def open_published(name: str, folder: str | Path | None) -> Records:
     builder = tfds.builder_cls(module)
     if folder is None:
         raise ValueError(f"{name}: data_dir (--data-dir) is missing: the folder with {builder.EXPECTED}.")
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     fingerprint = builder.layout(folder).fingerprint()
     # The one format with random access; tensorflow-datasets' own default is the one that its `load` reads.
     records = builder(
@@ -146,23 +148,51 @@ def open_published(name: str, folder: str | Path | None) -> Records:
     return Records(records, name, folder)
 
 
-def _examine_once(layout: Layout, memory: Path) -> dict[str, str]:
-    """Examines all files, unless preparation that was broken off has done it."""
-    if memory.exists():
-        return json.loads(memory.read_text())
-    digests = examine(layout)
-    partial_file = memory.with_suffix(f".{os.getpid()}")
-    partial_file.write_text(json.dumps(digests))
-    os.replace(partial_file, memory)
-    return digests
+def examine(layout: Layout, progress: bool = True) -> dict[str, dict[str, Any]]:
+    """Read every file of a data set once, before anything is written or trained.
+
+    Args:
+        layout: the files.
+        progress: whether to show Keras' progress bar.
+
+    Returns:
+        `sha256`, the checksum of every split (see `split_checksum`), and `pixels`, its pixels per id.
+
+    Raises:
+        ValueError: files are missing or cannot be read, masks have another size than their image, or ids that are
+            no class. It counts all and names the first 20.
+    """
+    check_present(layout)
+    pairs = {(e.image, e.mask): e for examples in layout.splits.values() for e in examples}
+    bar = progress_bar(len(pairs)) if progress else None
+    read = for_all(lambda one: examine_example(one, layout.classes, layout.read_ids), list(pairs.values()), bar)
+    found = dict(zip(pairs, read, strict=True))
+    check_findings(layout.name, chain.from_iterable(facts.findings for facts in found.values()))
+    facts_of = {split: [found[e.image, e.mask] for e in examples] for split, examples in layout.splits.items()}
+    zeros = np.zeros(256, "int64")
+    return {
+        "sha256": {split: split_checksum(one.checksum for one in facts) for split, facts in facts_of.items()},
+        "pixels": {
+            split: sum((one.counts for one in facts if one.counts is not None), zeros).tolist()
+            for split, facts in facts_of.items()
+        },
+    }
 
 
-def _records(layout: Layout, examples: Sequence[Example], start: int, bar: Bar) -> Iterator[tuple[int, dict[str, Any]]]:
+def _examine_once(layout: Layout, memory: Path) -> dict[str, dict[str, Any]]:
+    """Examine all files, unless preparation that was broken off has done it."""
+    if not memory.exists():
+        write_json(memory, examine(layout))
+    return json.loads(memory.read_text())
+
+
+def _records(layout: Layout, examples: Sequence[Example], start: int, bar: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, example in enumerate(examples, start):
         # Read when written: shards that are kept from a former try are counted, not read.
         image, mask = _Deferred(partial(_image, example)), _Deferred(partial(_mask, layout, example))
         yield number, {"image": image, "mask": mask, "name": example.name}
-        bar.step()
+        if bar is not None:
+            bar.add(1)
 
 
 class _Deferred:

@@ -15,10 +15,10 @@ from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation import evaluate, predict_files
 from keras_cacnet.evaluation.prediction import predict_ids
 from keras_cacnet.models.heads import HEAD_LAYERS
-from keras_cacnet.models.reweighting import REWEIGHTINGS, reweighting_layer
+from keras_cacnet.models.heads.modules import REWEIGHTINGS, reweighting_layer
 from keras_cacnet.paper.costs import costs
 
-ALTERNATIVES = tuple(name for name in REWEIGHTINGS if name != "cac")
+ALTERNATIVES = tuple(name for name in REWEIGHTINGS if name not in ("cac", "none"))
 CLASSES = ClassTable(("a", "b", "c", "d"), ((0, 0, 0), (90, 0, 0), (0, 90, 0), (0, 0, 90)), ids=(0, 1, 2, 3))
 
 
@@ -33,7 +33,8 @@ def network_of(name, **settings):
         levels[level] = x
     settings = {"input_size": (32, 40), **settings} if name == "fc" else settings
     backbone = keras.Model(image, levels)
-    return kc.CaCNet(4, backbone, **{"head_channels": 64 if name == "se" else 8, "reweighting": name, **settings})
+    settings = {"head_channels": 64 if name == "se" else 8, "reweighting": name, **settings}
+    return kc.CaCNet(4, backbone=backbone, **settings)
 
 
 def images(*shape, seed=0):
@@ -202,10 +203,10 @@ def test_fc_refuses_other_sizes_and_names_both(networks, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"reweighting": "senet"}, "reweighting must be one of cac, fixed, fc, gap, se, enc, got 'senet'"),
+        ({"reweighting": "senet"}, "reweighting must be one of cac, .*, enc, none, got 'senet'; did you mean se"),
         ({"reweighting": "fc", "input_size": None}, "reweighting='fc' .*needs input_size"),
         ({"reweighting": "fc", "input_size": (32, 0)}, r"from 1 on, in pixels, got \(32, 0\)"),
-        ({"reweighting": "se", "input_size": 32}, "input_size=32 goes with reweighting='fc' alone"),
+        ({"reweighting": "se", "input_size": 32}, "input_size=32 goes with reweighting='fc' only"),
     ],
 )
 def test_bad_settings_are_named(settings, told):

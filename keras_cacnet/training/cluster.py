@@ -1,16 +1,25 @@
-"""Which devices a run trains on: one, several, or those of several machines."""
+"""What a run is trained on: one device, several, or those of several machines, whose processes have to agree."""
 
 import faulthandler
+import json
 import os
 import re
 import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import tensorflow as tf
 
-from keras_cacnet.training.workers import lost_workers, require_agreement
+from keras_cacnet.layers.replicas import sum_over_replicas
 
 START_S = 900
 """Seconds after which a process of a cluster gives up waiting for those that have not started."""
+
+
+class WorkerLost(RuntimeError):
+    """Another process of the run has died or cannot be reached."""
 
 
 def strategy_for(devices: str = "1", cluster: str | None = None) -> tf.distribute.Strategy:
@@ -20,7 +29,7 @@ def strategy_for(devices: str = "1", cluster: str | None = None) -> tf.distribut
         devices: "all" GPUs of this machine, or the first so many of them, such as "2"; without a GPU "1" and "all" are
             the CPU. "cpu:2" splits the CPU into two logical devices, to try out what several do.
         cluster: None for this machine alone; "tf_config" or "slurm" for all processes that the variable TF_CONFIG, or
-            Slurm, tells of, each of which trains on all the GPUs that it sees. Where not all of them start, those
+            Slurm, names, each of which trains on all the GPUs that it sees. Where not all of them start, those
             that wait end with status 1 after `START_S` seconds.
 
     Returns:
@@ -35,10 +44,10 @@ def strategy_for(devices: str = "1", cluster: str | None = None) -> tf.distribut
         1
         >>> strategy_for("many")
         Traceback (most recent call last):
-        ValueError: devices must be all, a number, or cpu:N, got 'many'
+        ValueError: devices (--devices) must be all, a number, or cpu:N, got 'many'
     """
     if not (found := re.fullmatch(r"all|(cpu:)?([1-9]\d*)", devices)):
-        raise ValueError(f"devices must be all, a number, or cpu:N, got {devices!r}")
+        raise ValueError(f"devices (--devices) must be all, a number, or cpu:N, got {devices!r}")
     if cluster is not None:
         return _of_cluster(devices, cluster)
     if found[1]:
@@ -49,8 +58,8 @@ def strategy_for(devices: str = "1", cluster: str | None = None) -> tf.distribut
         return tf.distribute.get_strategy()
     if wanted > len(gpus):
         raise ValueError(
-            f"devices={devices!r} asks for {wanted} GPUs, TensorFlow sees {len(gpus)} here; "
-            f"devices='cpu:{wanted}' tries it out on the CPU"
+            f"devices={devices!r} asks for {wanted} GPUs, TensorFlow sees {len(gpus)} here; cpu:{wanted} (--devices "
+            f"cpu:{wanted}) tries it out on the CPU"
         )
     return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus[:wanted]])
 
@@ -69,8 +78,75 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_type == "chief" if has_chief else resolver.task_id == 0
 
 
+def several_processes(strategy: tf.distribute.Strategy) -> bool:
+    """Whether a strategy shares a run among processes.
+
+    Example:
+        >>> several_processes(tf.distribute.get_strategy())
+        False
+    """
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+@contextmanager
+def lost_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Say in plain words when another process is gone, which TensorFlow reports by errors of many kinds.
+
+    Args:
+        strategy: the devices; of one process, errors stay as they are.
+
+    Raises:
+        WorkerLost: another process of the run has died or cannot be reached.
+
+    Example:
+        >>> with lost_workers(tf.distribute.get_strategy()):
+        ...     print("alone")
+        alone
+    """
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError, tf.errors.CancelledError,
+            tf.errors.DeadlineExceededError) as error:  # fmt: skip
+        if not several_processes(strategy):
+            raise
+        told = re.search(r"aborted by: (.*)", str(error)) or re.search(r"(.*)", str(error))
+        raise WorkerLost(
+            "another process of the run has died or cannot be reached; start all of them again with --resume, and "
+            f"they go on from the last checkpoint ({told[1] if told else error})"
+        ) from error
+
+
+def require_agreement(strategy: tf.distribute.Strategy, value: Any) -> None:
+    """Refuse to share a run among processes that were started with different things.
+
+    Args:
+        strategy: the devices; all processes have to ask at the same point.
+        value: what has to be the same for all, as JSON takes it.
+
+    Raises:
+        ValueError: it differs.
+
+    Example:
+        >>> require_agreement(tf.distribute.get_strategy(), {"seed": 3})
+    """
+    if not several_processes(strategy):
+        return
+    own = tf.constant(zlib.crc32(json.dumps(value, sort_keys=True).encode()), "int64")
+
+    @tf.function(autograph=False)
+    def over_processes() -> Any:
+        return strategy.run(lambda: sum_over_replicas(tf.identity(own)))
+
+    summed = over_processes()
+    if int(strategy.experimental_local_results(summed)[0]) != int(own) * strategy.num_replicas_in_sync:
+        raise ValueError(
+            "the processes of the run differ: each needs the same command, the same files of data, and an --output "
+            "folder that all of them see"
+        )
+
+
 def slurm_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
-    """The processes of a Slurm step, as the variables that `srun` sets tell of them.
+    """Find the processes of a Slurm step by the variables that `srun` sets.
 
     TensorFlow's `SlurmClusterResolver` reads the list of machines. Its ranks are not taken: it sorts the machines by
     name, n10 before n2, which Slurm does not. Nor does it work without GPUs, or for two jobs on one machine.
@@ -118,7 +194,9 @@ def _on_cpu(count: int) -> tf.distribute.Strategy:
 
 def _of_cluster(devices: str, cluster: str) -> tf.distribute.Strategy:
     if devices != "all":
-        raise ValueError(f"devices={devices!r} does not go with cluster={cluster!r}: its processes train on all theirs")
+        raise ValueError(
+            f"devices={devices!r} does not go with cluster={cluster!r}, whose processes take all theirs: leave it out"
+        )
     if cluster == "slurm":
         resolver = slurm_resolver()
     elif cluster == "tf_config":
@@ -126,7 +204,7 @@ def _of_cluster(devices: str, cluster: str) -> tf.distribute.Strategy:
             raise ValueError("cluster='tf_config' needs the variable TF_CONFIG, which is not set")
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     else:
-        raise ValueError(f"cluster must be tf_config or slurm, got {cluster!r}")
+        raise ValueError(f"cluster (--cluster) must be tf_config or slurm, got {cluster!r}")
     # TensorFlow waits for the other processes deaf to signals and with Python's lock; this clock runs without it.
     faulthandler.dump_traceback_later(START_S, exit=True, file=sys.__stderr__ or 2)
     try:

@@ -1,0 +1,132 @@
+"""Checks of constructor arguments: each returns the value as it is kept, or refuses it by name."""
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def require_count(name: str, value: Any, minimum: int = 1) -> int:
+    """A whole number of at least `minimum`, of Python or NumPy.
+
+    Raises:
+        ValueError: a smaller number, or something else: a bool, a float or a string too.
+
+    Example:
+        >>> require_count("num_heads", np.int64(2))
+        2
+    """
+    try:
+        count = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        count = None
+    if count is None or count < minimum:
+        raise ValueError(f"{name} must be at least {minimum} and a whole number, got {value!r}")
+    return count
+
+
+def require_counts(name: str, values: Any, minimum: int = 1) -> tuple[int, ...]:
+    """A sequence of at least one whole number of at least `minimum`, as a tuple.
+
+    Raises:
+        ValueError: an empty sequence, something that is none, or a number that `require_count` refuses.
+
+    Example:
+        >>> require_counts("pool_sizes", [1, 2, 3, 6])
+        (1, 2, 3, 6)
+    """
+    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str) or len(values) == 0:
+        raise ValueError(f"{name} must be a sequence of at least one whole number, got {values!r}")
+    try:
+        return tuple(require_count(name, value, minimum) for value in values)
+    except ValueError:
+        raise ValueError(f"{name} must be whole numbers from {minimum} on, got {tuple(values)!r}") from None
+
+
+def require_number(name: str, value: Any, minimum: float = 0.0, below: float = math.inf) -> float:
+    """A number from `minimum` up to but not including `below`, of Python or NumPy.
+
+    Raises:
+        ValueError: a number outside, NaN, or something else: a bool or a string too.
+
+    Example:
+        >>> require_number("dropout", 0.1, below=1)
+        0.1
+    """
+    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not real or not minimum <= value < below:
+        wanted = f"{minimum:g} or more and finite" if below == math.inf else f"in [{minimum:g}, {below:g})"
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return float(value)
+
+
+def require_flag(name: str, value: Any) -> bool:
+    """True or False, of Python or NumPy.
+
+    Raises:
+        ValueError: something else; the text "False" would count as true.
+
+    Example:
+        >>> require_flag("synchronized", False)
+        False
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def require_classes(num_classes: Any) -> int:
+    """A number of classes, at least 2, of Python or NumPy.
+
+    Raises:
+        ValueError: another number, or something else.
+
+    Example:
+        >>> require_classes(60)
+        60
+    """
+    count = require_count("num_classes", num_classes)
+    if count == 1:
+        raise ValueError(
+            "num_classes must be at least 2, got 1: the softmax over one class is always 1 and its loss 0; a binary "
+            "task has num_classes=2, background and object"
+        )
+    return count
+
+
+def require_loss(loss: Any, names: list[str]) -> keras.losses.Loss | None:
+    """The one loss of a network with one output, as `compile` was given it: alone, or in a list or dict of one.
+
+    Args:
+        loss: the loss, or None.
+        names: the name of the output, as Keras has it.
+
+    Raises:
+        ValueError: something else than one loss object that takes logits.
+
+    Example:
+        >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        >>> require_loss([loss], ["resize"]) is loss
+        True
+    """
+    one = loss
+    if isinstance(loss, Mapping) and list(loss) == names:
+        one = loss[names[0]]
+    elif isinstance(loss, list | tuple) and len(loss) == 1:
+        one = loss[0]
+    if one is None:
+        return None
+    if not isinstance(one, keras.losses.Loss):
+        raise ValueError(
+            f"loss must be one keras.losses.Loss object that takes logits, got {loss!r}: compile with "
+            "loss=keras_cacnet.losses.SegmentationCrossentropy()"
+        )
+    if getattr(one, "from_logits", True) is False:
+        raise ValueError(
+            f"loss={one.name!r} takes probabilities, and the network gives logits: build it with from_logits=True, or "
+            "compile with loss=keras_cacnet.losses.SegmentationCrossentropy()"
+        )
+    return one

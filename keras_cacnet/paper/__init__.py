@@ -3,10 +3,10 @@
 import importlib
 from typing import Any
 
-from keras_cacnet.paper.ablations import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, TABLE_6
 from keras_cacnet.paper.claims import CLAIMS, Claim
-from keras_cacnet.paper.comparisons import TABLE_7, TABLE_8, TABLE_9, TABLE_10, VOC_COLUMNS
 from keras_cacnet.paper.table import Remark, Row, Table
+from keras_cacnet.paper.tables_1_to_6 import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, TABLE_6
+from keras_cacnet.paper.tables_7_to_10 import TABLE_7, TABLE_8, TABLE_9, TABLE_10, VOC_COLUMNS
 
 TABLES = {
     table.number: table

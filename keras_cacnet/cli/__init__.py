@@ -31,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> main(["train", "--data", "nowhere", "--output", "run"])
         2
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks must not cost the rest of a report.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)

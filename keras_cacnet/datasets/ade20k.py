@@ -72,8 +72,8 @@ class ADE20K(PublishedBuilder):
     ADEChallengeData2016; then all that they name has to be there.
 
     Args:
-        data_dir: Where tensorflow-datasets keeps records; its own default where None.
-        kwargs: For `tfds.core.ShardBasedBuilder`.
+        data_dir: where tensorflow-datasets keeps records; its own default where None.
+        kwargs: for `tfds.core.ShardBasedBuilder`.
     """
 
     name = "ade20k"
@@ -86,21 +86,21 @@ class ADE20K(PublishedBuilder):
     code_path = tfds.core.Path(__file__)
 
     def class_table(self) -> ClassTable:
-        """Gives the 150 classes."""
+        """Give the 150 classes."""
         return CLASSES
 
     @staticmethod
     def layout(folder: Path) -> Layout:
-        """Finds ADE20K in a folder.
+        """Find ADE20K in a folder.
 
         Args:
-            folder: The folder with ADEChallengeData2016, or that itself.
+            folder: the folder with ADEChallengeData2016, or that itself.
 
         Returns:
             Its files.
 
         Raises:
-            ValueError: It is not there or not all of it, or an image or a mask has no partner.
+            ValueError: it is not there or not all of it, or an image or a mask has no partner.
         """
         folder = user_path(folder)
         root = find_root(folder, ("ADEChallengeData2016", "."), "images", _EXPECTED)
@@ -137,7 +137,7 @@ def _official_ids(split: str) -> tuple[str, ...]:
 
 
 def _check_complete(root: Path, place: str, ids: tuple[str, ...], ids_list: Path) -> None:
-    """Raises a ValueError where a split is not the official one, file by file."""
+    """Raise a ValueError where a split is not the official one, file by file."""
     expected = set(ids)
     images = set(visible_names(root / "images" / place, ".jpg"))
     masks = set(visible_names(root / "annotations" / place, ".png"))
@@ -151,9 +151,9 @@ def _check_complete(root: Path, place: str, ids: tuple[str, ...], ids_list: Path
         if strange := sorted(found - expected):
             first = root / part / place / f"{strange[0]}.{ending}"
             problems.append(f"{what} that are not of the official set: {len(strange)}, {first} the first")
-    for what, other, alone in (("images", "a mask", images - masks), ("masks", "an image", masks - images)):
-        if alone:
-            problems.append(f"{what} without {other}: {len(alone)}, {min(alone)} the first")
+    for what, other, lonely in (("images", "a mask", images - masks), ("masks", "an image", masks - images)):
+        if lonely:
+            problems.append(f"{what} without {other}: {len(lonely)}, {min(lonely)} the first")
     raise ValueError(
         f"{root}: {place} has {len(images)} images and {len(masks)} masks, expected {len(ids)} of each: "
         f"{'; '.join(problems)}. If a part of the set is meant, list its ids in {ids_list}. {_EXPECTED}."

@@ -42,29 +42,29 @@ class PublishedBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # 
     which form of the data set was read.
 
     Args:
-        data_dir: Where tensorflow-datasets keeps records; its own default where None.
-        kwargs: For `tfds.core.ShardBasedBuilder`.
+        data_dir: where tensorflow-datasets keeps records; its own default where None.
+        kwargs: for `tfds.core.ShardBasedBuilder`.
     """
 
     DESCRIPTION: str
     EXPECTED: str
 
     def class_table(self) -> ClassTable:
-        """Gives the classes and the ids that the records' masks have."""
+        """Give the classes and the ids that the records' masks have."""
         raise NotImplementedError
 
     @staticmethod
     def layout(folder: Path) -> Layout:
-        """Finds the data set's files.
+        """Find the data set's files.
 
         Args:
-            folder: The manual directory.
+            folder: the manual directory.
 
         Returns:
             What is there.
 
         Raises:
-            ValueError: It is not the data set, or not all of it.
+            ValueError: it is not the data set, or not all of it.
         """
         raise NotImplementedError
 
@@ -81,7 +81,7 @@ class PublishedBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # 
             ),
             supervised_keys=("image", "mask"),
             metadata=tfds.core.MetadataDict(self.class_table().to_json()),
-            # Records stand in the order of the lists of ids.
+            # Records are in the order of the lists of ids.
             disable_shuffling=True,
         )
 
@@ -118,20 +118,20 @@ class PublishedBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # 
 
 
 def open_published(name: str, folder: str | os.PathLike[str] | None) -> Records:
-    """Opens a data set in the form in which people have it on disk; makes records of it on first use.
+    """Open a data set in the form in which people have it on disk, and make records of it on first use.
 
     The records lie in `cache_folder()`, below a name that sums up the files they were made from: another folder, or
     the same one after a change, gets records of its own.
 
     Args:
-        name: Of the data set, with its configuration where it has several.
-        folder: Where it lies.
+        name: of the data set, with its configuration where it has several.
+        folder: where it lies.
 
     Returns:
         The data set.
 
     Raises:
-        ValueError: There is no folder, it is not the data set or not all of it, or files in it are wrong.
+        ValueError: there is no folder, it is not the data set or not all of it, or files in it are wrong.
     """
     module, _, config = name.partition("/")
     # Loading the module registers its builder.

@@ -72,10 +72,10 @@ class CheckReport:
     """What `check` has found.
 
     Args:
-        name: The data set's.
-        classes: Its classes.
-        splits: Counts by split.
-        findings: All of them, in the order in which they were found.
+        name: the data set's.
+        classes: its classes.
+        splits: counts by split.
+        findings: all of them, in the order in which they were found.
     """
 
     name: str
@@ -99,7 +99,7 @@ class CheckReport:
         return not self.errors
 
     def to_json(self) -> dict[str, Any]:
-        """Renders everything as plain lists, dictionaries and numbers.
+        """Render everything as plain lists, dictionaries and numbers.
 
         Returns:
             `ok`, `classes`, per split `images`, `masks`, `sizes` (width, height, images) and per class
@@ -114,10 +114,10 @@ class CheckReport:
         }
 
     def to_text(self, limit: int = _LISTED) -> str:
-        """Renders the report for a terminal.
+        """Render the report for a terminal.
 
         Args:
-            limit: How many findings of a level are printed; the rest is counted.
+            limit: how many findings of a level are printed; the rest is counted.
 
         Returns:
             Tables of the splits and of the classes, the findings, and a last line that sums up.

@@ -184,8 +184,7 @@ def label_findings(dataset: SegmentationDataset, split: str, trained: bool = Tru
         return tuple(_absent_classes(split, facts, trained))
 
     def read(example: Example) -> tuple[Example, np.ndarray | None, list[Finding]]:
-        ids, found = examine_mask(example, dataset.classes)
-        counts = None if ids is None else np.bincount(ids.ravel(), minlength=256)
+        _, counts, found = examine_mask(example, dataset.classes)
         return example, counts, [finding for finding in found if finding.level == "error"]
 
     for example, counts, found in for_all(read, dataset.source(split)):
@@ -252,7 +251,7 @@ def _missing_splits(dataset: SegmentationDataset) -> list[Finding]:
 
 
 def _not_told(findings: Iterable[Finding], layout: Sequence[Finding]) -> list[Finding]:
-    """Leaves out files that the layout has told of: a missing mask, or all of a missing folder."""
+    """Leave out files that the layout has reported: a missing mask, or all of a missing folder."""
     told = {finding.where for finding in layout if finding.level == "error"}
     return [one for one in findings if one.where not in told and os.path.dirname(one.where) not in told]
 

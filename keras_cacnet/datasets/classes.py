@@ -35,10 +35,9 @@ class ClassTable:
             colour out of range.
 
     Example:
-
-    >>> table = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(1, 2), void_ids=(0,))
-    >>> table.to_training(np.array([[0, 1, 2, 255]], "uint8"), origin="beach.png")
-    array([[255,   0,   1, 255]], dtype=uint8)
+        >>> table = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(1, 2), void_ids=(0,))
+        >>> table.to_training(np.array([[0, 1, 2, 255]], "uint8"), origin="beach.png")
+        array([[255,   0,   1, 255]], dtype=uint8)
     """
 
     names: tuple[str, ...]
@@ -126,13 +125,10 @@ class ClassTable:
         mask = np.asarray(mask)
         if mask.dtype.kind not in "bui":
             raise ValueError(f"the mask is {mask.dtype}; ids are whole numbers, such as uint8.")
-        if mask.dtype.itemsize > 1 or mask.dtype.kind == "i":
-            ids, counts = np.unique(mask, return_counts=True)
-        else:
-            counts = np.bincount(mask.ravel(), minlength=256)
-            ids = np.flatnonzero(counts)
-            counts = counts[ids]
-        found = zip(ids.tolist(), counts.tolist(), strict=True)
+        mask = mask.astype("uint8") if mask.dtype == bool else mask
+        if mask.dtype == "uint8" and self._known[mask].all():
+            return {}
+        found = zip(*(part.tolist() for part in np.unique(mask, return_counts=True)), strict=True)
         return {i: count for i, count in found if not (0 <= i <= VOID and self._known[i])}
 
     def unknown_text(self, unknown: dict[int, int]) -> str:
@@ -156,22 +152,21 @@ class ClassTable:
         )
 
     def to_file(self, indices: np.ndarray) -> np.ndarray:
-        """Renumbers class indices to the ids that mask files of this data set have.
+        """Renumber class indices to the ids that mask files of this data set have.
 
         Args:
-            indices: Integers, 0..n-1 or `VOID`.
+            indices: integers, 0..n-1 or `VOID`.
 
         Returns:
             uint8 of the same shape.
 
         Raises:
-            ValueError: An index that is neither a class nor `VOID`.
+            ValueError: an index that is neither a class nor `VOID`.
 
         Example:
-
-        >>> table = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(1, 2))
-        >>> table.to_file(np.array([[0, 1, VOID]]))
-        array([[  1,   2, 255]], dtype=uint8)
+            >>> table = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(1, 2))
+            >>> table.to_file(np.array([[0, 1, VOID]]))
+            array([[  1,   2, 255]], dtype=uint8)
         """
         indices = np.asarray(indices)
         wrong = (indices != VOID) & ((indices < 0) | (indices >= len(self)))
@@ -185,28 +180,27 @@ class ClassTable:
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> "ClassTable":
-        """Reads `classes.txt`.
+        """Read `classes.txt`.
 
         One class a line: `index name R G B`. `#` starts a comment, names may contain spaces, and an entry
         named void (in upper or lower case) is an id that is neither trained nor scored; there may be several.
 
         Args:
-            path: The file, UTF-8.
+            path: the file, UTF-8.
 
         Returns:
             The classes by ascending index.
 
         Raises:
-            ValueError: The file cannot be read or has no classes, or a line is not as above or repeats an
+            ValueError: the file cannot be read or has no classes, or a line is not as above or repeats an
                 index or a name; it names the file, the line and what is expected.
 
         Example:
-
-        >>> import tempfile
-        >>> path = user_path(tempfile.mkdtemp()) / "classes.txt"
-        >>> _ = path.write_text("0 sky 90 160 220\\n1 open sea 20 60 140\\n2 void 0 0 0\\n")
-        >>> ClassTable.from_file(path).names
-        ('sky', 'open sea')
+            >>> import tempfile
+            >>> path = user_path(tempfile.mkdtemp()) / "classes.txt"
+            >>> _ = path.write_text("0 sky 90 160 220\\n1 open sea 20 60 140\\n2 void 0 0 0\\n")
+            >>> ClassTable.from_file(path).names
+            ('sky', 'open sea')
         """
         path = user_path(path)
         try:
@@ -229,7 +223,7 @@ class ClassTable:
                     continue
                 if value in first_line:
                     raise ValueError(
-                        f"{path}, line {number}: {what} {value!r} stands in line {first_line[value]} "
+                        f"{path}, line {number}: {what} {value!r} is in line {first_line[value]} "
                         f"already; give each class {'an index' if what == 'index' else 'a name'} of its own."
                     )
                 first_line[value] = number
@@ -248,15 +242,14 @@ class ClassTable:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Renders the table as plain lists and dictionaries.
+        """Render the table as plain lists and dictionaries.
 
         Returns:
             What `from_json` reads.
 
         Example:
-
-        >>> ClassTable(("sky",), ((90, 160, 220),), ids=(1,), void_ids=(0,)).to_json()
-        {'classes': [{'id': 1, 'name': 'sky', 'color': [90, 160, 220]}], 'void_ids': [0]}
+            >>> ClassTable(("sky",), ((90, 160, 220),), ids=(1,), void_ids=(0,)).to_json()
+            {'classes': [{'id': 1, 'name': 'sky', 'color': [90, 160, 220]}], 'void_ids': [0]}
         """
         rows = zip(self.ids, self.names, self.palette, strict=True)
         return {
@@ -266,22 +259,21 @@ class ClassTable:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "ClassTable":
-        """Reads what `to_json` has written.
+        """Read what `to_json` has written.
 
         Args:
-            value: The dictionary.
+            value: the dictionary.
 
         Returns:
             An equal table.
 
         Raises:
-            ValueError: A key is missing, or the table is not valid.
+            ValueError: a key is missing, or the table is not valid.
 
         Example:
-
-        >>> table = ClassTable(("sky",), ((90, 160, 220),), ids=(1,), void_ids=(0,))
-        >>> ClassTable.from_json(table.to_json()) == table
-        True
+            >>> table = ClassTable(("sky",), ((90, 160, 220),), ids=(1,), void_ids=(0,))
+            >>> ClassTable.from_json(table.to_json()) == table
+            True
         """
         try:
             rows = value["classes"]
@@ -344,7 +336,7 @@ def _duplicates(values: Iterable[Any]) -> list[Any]:
 
 
 def _ranges(ids: Iterable[int]) -> str:
-    """Writes ids as `0-10, 12`: runs of three and more are joined."""
+    """Write ids as `0-10, 12`: runs of three and more are joined."""
     runs: list[list[int]] = []
     for i in sorted(ids):
         if runs and i == runs[-1][-1] + 1:

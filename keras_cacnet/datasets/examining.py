@@ -73,7 +73,7 @@ def examine_example(example: Example, classes: ClassTable, read_ids: ReadIds = r
             one.rotated = orientation(image) > 1
     except ValueError as error:
         one.findings.append(_finding(example.image_origin, error))
-    ids, found = examine_mask(example, classes, read_ids)
+    ids, one.counts, found = examine_mask(example, classes, read_ids)
     one.findings += found
     one.checksum = example_checksum(example.name, data, ids)
     if ids is None:
@@ -82,13 +82,12 @@ def examine_example(example: Example, classes: ClassTable, read_ids: ReadIds = r
     if one.size is not None and mask_size != one.size:
         message = size_difference(example, one.size, mask_size)
         one.findings.append(_finding(example.mask_origin, ValueError(message)))
-    one.counts = np.bincount(ids.ravel(), minlength=256)
     return one
 
 
 def examine_mask(
     example: Example, classes: ClassTable, read_ids: ReadIds = read_mask
-) -> tuple[np.ndarray | None, list[Finding]]:
+) -> tuple[np.ndarray | None, np.ndarray | None, list[Finding]]:
     """Read the mask of an example and collect what is wrong with its labels.
 
     Args:
@@ -97,24 +96,26 @@ def examine_mask(
         read_ids: the reader of its mask, where the ids in the file are not those of the classes.
 
     Returns:
-        The ids, uint8 (height, width), None where there is no mask that decodes; and the findings: that it does not
-        decode, ids that are no class, ids that were renumbered, and a mask that is void all over.
+        The ids, uint8 (height, width), and the pixels per id, 256 of them, both None where there is no mask that
+        decodes; and the findings: that it does not decode, ids that are no class, ids that were renumbered, and a mask
+        that is void all over.
     """
     if example.mask is None:
-        return None, []
+        return None, None, []
     try:
         ids = read_ids(example.mask, example.mask_origin)
     except ValueError as error:
-        return None, [_finding(example.mask_origin, error)]
+        return None, None, [_finding(example.mask_origin, error)]
     findings = []
     if unknown := classes.unknown_ids(ids):
         findings.append(Finding("error", example.mask_origin, classes.unknown_text(unknown)))
-    used = [i for i in np.flatnonzero(np.bincount(ids.ravel())).tolist() if i not in (*classes.void_ids, VOID)]
+    counts = np.bincount(ids.ravel(), minlength=256)
+    used = [i for i in np.flatnonzero(counts).tolist() if i not in (*classes.void_ids, VOID)]
     if not used:
         findings.append(Finding("warning", example.mask_origin, "all void: nothing in it is trained or scored."))
     elif read_ids is read_mask and (moved := _moved_by_palette(example, used, classes)):
         findings.append(Finding("error", example.mask_origin, moved))
-    return ids, findings
+    return ids, counts, findings
 
 
 def examine_headers(example: Example) -> list[Finding]:

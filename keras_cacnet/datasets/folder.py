@@ -33,23 +33,22 @@ class Folder:
     image and its mask have one name, in whichever form of Unicode each is written.
 
     Args:
-        path: The folder.
+        path: the folder.
 
     Raises:
-        ValueError: It is not such a folder (the error says what was expected, what was found and what is the
+        ValueError: it is not such a folder (the error says what was expected, what was found and what is the
             first thing missing), or `classes.txt` is not valid.
 
     Example:
-
-    >>> import tempfile
-    >>> root = Path(tempfile.mkdtemp())
-    >>> for part in ("images", "labels"):
-    ...     (root / part / "train").mkdir(parents=True)
-    >>> _ = (root / "classes.txt").write_text("0 sky 90 160 220\\n1 sea 20 60 140\\n")
-    >>> _ = (root / "images" / "train" / "beach.jpg").write_bytes(b"...")
-    >>> data = Folder(root)
-    >>> data.splits, len(data.source("train")), data.source("train")[0].mask.name
-    (('train',), 1, 'beach.png')
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for part in ("images", "labels"):
+        ...     (root / part / "train").mkdir(parents=True)
+        >>> _ = (root / "classes.txt").write_text("0 sky 90 160 220\\n1 sea 20 60 140\\n")
+        >>> _ = (root / "images" / "train" / "beach.jpg").write_bytes(b"...")
+        >>> data = Folder(root)
+        >>> data.splits, len(data.source("train")), data.source("train")[0].mask.name
+        (('train',), 1, 'beach.png')
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -79,31 +78,31 @@ class Folder:
         self._listings: dict[str, _Listing] = {}
 
     def source(self, split: str) -> Sequence[Example]:
-        """Gives the examples of a split, by name.
+        """Give the examples of a split, by name.
 
         Args:
-            split: One of `splits`.
+            split: one of `splits`.
 
         Returns:
             The examples. `mask` is None where the split has no `labels` folder and is `test`.
 
         Raises:
-            ValueError: There is no such split.
+            ValueError: there is no such split.
         """
         return self._listing(split).examples
 
     def layout(self, split: str) -> Sequence[Finding]:
-        """Tells what is wrong with the names in a split; no file is opened.
+        """Report what is wrong with the names in a split; no file is opened.
 
         Args:
-            split: One of `splits`.
+            split: one of `splits`.
 
         Returns:
             An empty split, images without a mask and masks without an image, two images or masks of one name,
             files that are left out.
 
         Raises:
-            ValueError: There is no such split.
+            ValueError: there is no such split.
         """
         return self._listing(split).findings
 

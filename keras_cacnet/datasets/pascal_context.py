@@ -48,7 +48,7 @@ _OTHER_LABELS = "is not the official list of 59 classes"
 
 
 def alphabetical_to_official() -> np.ndarray:
-    """Renumbers the ids of PyTorch-Encoding and mmsegmentation to the official ones.
+    """Renumber the ids of PyTorch-Encoding and mmsegmentation to the official ones.
 
     Both sort the 59 classes by name.
 
@@ -56,15 +56,14 @@ def alphabetical_to_official() -> np.ndarray:
         uint8 (60,): the official id of each alphabetical id; 0 stays 0.
 
     Example:
-
-    >>> [("background", *CONTEXT_NAMES)[i] for i in alphabetical_to_official()[:4]]
-    ['background', 'aeroplane', 'bag', 'bed']
+        >>> [("background", *CONTEXT_NAMES)[i] for i in alphabetical_to_official()[:4]]
+        ['background', 'aeroplane', 'bag', 'bed']
     """
     return np.array([0, *(CONTEXT_NAMES.index(name) + 1 for name in sorted(CONTEXT_NAMES))], "uint8")
 
 
 def labels_to_official(labels: Path, labels59: Path) -> np.ndarray:
-    """Renumbers the 459 labels of the original `LabelMap` to the 59 classes.
+    """Renumber the 459 labels of the original `LabelMap` to the 59 classes.
 
     Args:
         labels: `labels.txt` of the distribution, `number: name` a line.
@@ -75,7 +74,7 @@ def labels_to_official(labels: Path, labels59: Path) -> np.ndarray:
         not have.
 
     Raises:
-        ValueError: One of the lists cannot be read, `59_labels.txt` is not the official one, or `labels.txt` lacks one
+        ValueError: one of the lists cannot be read, `59_labels.txt` is not the official one, or `labels.txt` lacks one
             of the 59 names.
     """
     official = _read_labels(labels59)
@@ -98,18 +97,18 @@ def labels_to_official(labels: Path, labels59: Path) -> np.ndarray:
 
 
 def read_numbered(path: Path, table: np.ndarray, form: str) -> np.ndarray:
-    """Reads a mask whose ids have to be renumbered.
+    """Read a mask whose ids have to be renumbered.
 
     Args:
-        path: A PNG, or a `.mat` with `LabelMap`.
-        table: The official id of each id in the file.
-        form: What the ids in the file are, for the error.
+        path: a PNG, or a `.mat` with `LabelMap`.
+        table: the official id of each id in the file.
+        form: what the ids in the file are, for the error.
 
     Returns:
         uint8 (height, width) of official ids, and 255 where the file has it.
 
     Raises:
-        ValueError: It cannot be read, or has an id that is not in the table; it names the file.
+        ValueError: it cannot be read, or has an id that is not in the table; it names the file.
     """
     is_mat = path.suffix == ".mat"
     ids = read_mat(path, "LabelMap") if is_mat else read_mask(path)
@@ -135,8 +134,8 @@ class PascalContext(PublishedBuilder):
     Configurations: `60`, background is a class, as in the paper; `59`, background is void.
 
     Args:
-        data_dir: Where tensorflow-datasets keeps records; its own default where None.
-        kwargs: For `tfds.core.ShardBasedBuilder`.
+        data_dir: where tensorflow-datasets keeps records; its own default where None.
+        kwargs: for `tfds.core.ShardBasedBuilder`.
     """
 
     name = "pascal_context"
@@ -153,21 +152,21 @@ class PascalContext(PublishedBuilder):
     code_path = tfds.core.Path(__file__)
 
     def class_table(self) -> ClassTable:
-        """Gives 60 or 59 classes, by the configuration."""
+        """Give 60 or 59 classes, by the configuration."""
         return CLASSES_60 if self.builder_config.name == "60" else CLASSES_59
 
     @staticmethod
     def layout(folder: Path) -> Layout:
-        """Finds PASCAL Context in a folder.
+        """Find PASCAL Context in a folder.
 
         Args:
-            folder: The folder with VOCdevkit, or VOCdevkit, or VOC2010 itself.
+            folder: the folder with VOCdevkit, or VOCdevkit, or VOC2010 itself.
 
         Returns:
             Its files.
 
         Raises:
-            ValueError: It is not there, lists or masks are missing, a list of labels is not the official one, or
+            ValueError: it is not there, lists or masks are missing, a list of labels is not the official one, or
                 training and validation share images.
         """
         folder = user_path(folder)
@@ -218,7 +217,7 @@ def _list(root: Path, split: str) -> Path:
 
 
 def _label_maps(root: Path, folder: Path) -> tuple[Path, Path] | None:
-    """Finds the original distribution: the folder of .mat files and labels.txt."""
+    """Find the original distribution: the folder of .mat files and labels.txt."""
     for top in (root, folder):
         for depth in ("", "*/", "*/*/"):
             for labels in sorted(top.glob(f"{depth}labels.txt")):

@@ -30,17 +30,17 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
 def open_image(file: bytes | str | os.PathLike[str], origin: str) -> Image.Image:
-    """Opens an image file and reads its header; pixels are not decoded yet.
+    """Open an image file and reads its header; pixels are not decoded yet.
 
     Args:
-        file: The path, or the bytes of the file.
-        origin: How errors call it.
+        file: the path, or the bytes of the file.
+        origin: how errors call it.
 
     Returns:
         The Pillow image.
 
     Raises:
-        ValueError: The file cannot be opened, is empty, is not an image, or has more than `MAX_PIXELS`
+        ValueError: the file cannot be opened, is empty, is not an image, or has more than `MAX_PIXELS`
             pixels.
     """
     file = file if isinstance(file, bytes) else user_path(file)
@@ -68,7 +68,7 @@ def open_image(file: bytes | str | os.PathLike[str], origin: str) -> Image.Image
 
 
 def read_image(file: bytes | str | os.PathLike[str], origin: str | None = None) -> np.ndarray:
-    """Decodes an image to RGB, the way a viewer shows it.
+    """Decode an image to RGB, the way a viewer shows it.
 
     The EXIF orientation is applied (`datasets.exif` says where it is looked for). Grayscale is repeated over the
     channels; palettes and CMYK are converted; of 16 bits the upper 8 are kept; an alpha channel is dropped, the colours
@@ -77,22 +77,21 @@ def read_image(file: bytes | str | os.PathLike[str], origin: str | None = None) 
     Of an animation the first frame is read.
 
     Args:
-        file: The path, or the bytes of the file.
-        origin: How errors call it; the path by default.
+        file: the path, or the bytes of the file.
+        origin: how errors call it; the path by default.
 
     Returns:
         uint8 (height, width, 3).
 
     Raises:
-        ValueError: The file is not an image, is truncated, is too large, or has a pixel type that is not one
+        ValueError: the file is not an image, is truncated, is too large, or has a pixel type that is not one
             of the above; it names the file.
 
     Example:
-
-    >>> buffer = io.BytesIO()
-    >>> Image.new("CMYK", (4, 3)).save(buffer, "JPEG")
-    >>> read_image(buffer.getvalue()).shape
-    (3, 4, 3)
+        >>> buffer = io.BytesIO()
+        >>> Image.new("CMYK", (4, 3)).save(buffer, "JPEG")
+        >>> read_image(buffer.getvalue()).shape
+        (3, 4, 3)
     """
     origin = origin or _name(file)
     with open_image(file, origin) as image:
@@ -114,30 +113,29 @@ def read_image(file: bytes | str | os.PathLike[str], origin: str | None = None) 
 
 
 def read_mask(file: bytes | str | os.PathLike[str], origin: str | None = None) -> np.ndarray:
-    """Decodes a mask to the ids that stand in the file.
+    """Decode a mask to the ids in the file.
 
     A palette PNG gives its indices, never its colours; grayscale of 8 and 16 bits gives its values, 1 bit
     gives 0 and 1. The EXIF orientation is applied, as for images.
 
     Args:
-        file: The path, or the bytes of the file.
-        origin: How errors call it; the path by default.
+        file: the path, or the bytes of the file.
+        origin: how errors call it; the path by default.
 
     Returns:
         uint8 (height, width).
 
     Raises:
-        ValueError: The file cannot be decoded, has colours instead of ids, is of a format that changes ids (all but
+        ValueError: the file cannot be decoded, has colours instead of ids, is of a format that changes ids (all but
             PNG, TIFF and BMP, and TIFF that was compressed as a photograph), or has an id above 255; it names the file.
 
     Example:
-
-    >>> buffer = io.BytesIO()
-    >>> mask = Image.fromarray(np.array([[0, 1, 255]], "uint8"), "P")
-    >>> mask.putpalette([10, 20, 30] * 256)
-    >>> mask.save(buffer, "PNG")
-    >>> read_mask(buffer.getvalue())
-    array([[  0,   1, 255]], dtype=uint8)
+        >>> buffer = io.BytesIO()
+        >>> mask = Image.fromarray(np.array([[0, 1, 255]], "uint8"), "P")
+        >>> mask.putpalette([10, 20, 30] * 256)
+        >>> mask.save(buffer, "PNG")
+        >>> read_mask(buffer.getvalue())
+        array([[  0,   1, 255]], dtype=uint8)
     """
     origin = origin or _name(file)
     with open_image(file, origin) as image:
@@ -199,17 +197,17 @@ def _gray_bits(image: Image.Image, file: bytes | str | os.PathLike[str]) -> int 
 
 
 def read_example(example: Example, classes: ClassTable) -> tuple[np.ndarray, np.ndarray]:
-    """Reads an image and its mask, and holds them against each other and the classes.
+    """Read an image and its mask, and holds them against each other and the classes.
 
     Args:
-        example: From a `Source`.
-        classes: The data set's classes.
+        example: from a `Source`.
+        classes: the data set's classes.
 
     Returns:
         The image, uint8 (height, width, 3), and the mask, uint8 (height, width) with 0..n-1 and `VOID`.
 
     Raises:
-        ValueError: One of both cannot be read, there is no mask, their sizes differ, or the mask has ids that
+        ValueError: one of both cannot be read, there is no mask, their sizes differ, or the mask has ids that
             are not in the table; it names the file.
     """
     if example.mask is None:
@@ -222,12 +220,12 @@ def read_example(example: Example, classes: ClassTable) -> tuple[np.ndarray, np.
 
 
 def size_difference(example: Example, image_size: tuple[int, int], mask_size: tuple[int, int]) -> str:
-    """Words the error for a mask of another size than its image.
+    """Word the error for a mask of another size than its image.
 
     Args:
-        example: The pair.
-        image_size: Width and height of the image as it is shown.
-        mask_size: Width and height of the mask as it is shown.
+        example: the pair.
+        image_size: width and height of the image as it is shown.
+        mask_size: width and height of the mask as it is shown.
 
     Returns:
         One line that names both files, both sizes and the mend.
@@ -242,10 +240,10 @@ def size_difference(example: Example, image_size: tuple[int, int], mask_size: tu
 
 
 def shown_size(image: Image.Image) -> tuple[int, int]:
-    """Gives width and height as a viewer shows them, without decoding pixels.
+    """Give width and height as a viewer shows them, without decoding pixels.
 
     Args:
-        image: An opened image.
+        image: an opened image.
 
     Returns:
         The size, with both numbers exchanged where the EXIF orientation turns the image by a quarter.

@@ -21,9 +21,8 @@ def cache_folder() -> Path:
         `KERAS_CACNET_DATA` where that is set, else `keras_cacnet` in the user's cache folder.
 
     Example:
-
-    >>> cache_folder().name
-    'keras_cacnet'
+        >>> cache_folder().name
+        'keras_cacnet'
     """
     if chosen := os.environ.get("KERAS_CACNET_DATA"):
         return user_path(chosen)
@@ -34,13 +33,13 @@ class Records:
     """The records of a tensorflow-datasets builder, made on first use.
 
     Args:
-        builder: With features `image` and `mask`, encoded images, metadata as `ClassTable.to_json` renders
+        builder: with features `image` and `mask`, encoded images, metadata as `ClassTable.to_json` renders
             it, and records with random access. A feature `name` names the examples; without it they are numbered.
-        name: How the data set is called; the builder's name by default.
-        manual_dir: Where the files lie that the builder makes records of, where it needs any.
+        name: how the data set is called; the builder's name by default.
+        manual_dir: where the files lie that the builder makes records of, where it needs any.
 
     Raises:
-        ValueError: The folder for the records cannot be written, or the builder finds its files wrong.
+        ValueError: the folder for the records cannot be written, or the builder finds its files wrong.
     """
 
     def __init__(self, builder: Any, name: str | None = None, manual_dir: Path | None = None) -> None:
@@ -52,9 +51,10 @@ class Records:
             builder.download_and_prepare(download_config=settings)
         except OSError as error:
             if not (builder.data_path / "dataset_info.json").exists():
+                # The data_dir of a published set is where its files lie.
+                mend = "data_dir (--data-dir)" if manual_dir is None else "the variable KERAS_CACNET_DATA"
                 raise ValueError(
-                    f"{builder.data_dir}: records cannot be written ({error}); choose another folder with "
-                    "data_dir (--data-dir)."
+                    f"{builder.data_dir}: records cannot be written ({error}); choose another folder with {mend}."
                 ) from error
             # Another process made the same records meanwhile and was first to name them.
             builder.info.read_from_directory(builder.data_path)
@@ -67,17 +67,17 @@ class Records:
         self.form = str(builder.info.metadata.get("form", ""))
 
     def source(self, split: str) -> Sequence[Example]:
-        """Gives the examples of a split, in the order of the records.
+        """Give the examples of a split, in the order of the records.
 
         Args:
-            split: One of `splits`.
+            split: one of `splits`.
 
         Returns:
             Examples with the bytes of PNG or JPEG files; they are called NAME/SPLIT/INDEX, or NAME/SPLIT/ID where
             the records have ids.
 
         Raises:
-            ValueError: There is no such split.
+            ValueError: there is no such split.
         """
         check_split(split, self.splits, self.name)
         if split not in self._sources:
@@ -85,16 +85,16 @@ class Records:
         return self._sources[split]
 
     def layout(self, split: str) -> Sequence[Finding]:
-        """Tells what the builder noted of a split. A record holds both image and mask, so none is missing.
+        """Report what the builder noted of a split. A record holds both image and mask, so none is missing.
 
         Args:
-            split: One of `splits`.
+            split: one of `splits`.
 
         Returns:
             Which form of the data set was read, and a warning where the split is a part of the official one.
 
         Raises:
-            ValueError: There is no such split.
+            ValueError: there is no such split.
         """
         check_split(split, self.splits, self.name)
         where = f"{self.name}/{split}"

@@ -7,7 +7,7 @@ is:
     white blob   above: cloud     below: ice (arctic land) or lily (tropical land)
     red disc     above: balloon   below: buoy
 
-So whoever sees looks alone cannot tell sky from lake nor a cloud from ice. Nor does it help to weight
+So whoever sees only looks cannot tell sky from lake nor a cloud from ice. Nor does it help to weight
 features by one vector for the whole picture, though the vector know everything about it: equal features get
 equal weights, one look one answer. With the best answer for each scene by itself 36.9 % of the val pixels
 that are not void are wrong, 32.1 % of those of blobs and discs. A network has to combine what is near, what
@@ -46,7 +46,7 @@ NOISE = 5.0
 
 _SMALLEST, _LARGEST = 96, 128
 _BLUES = np.array([[112.0, 172.0, 224.0], [196.0, 226.0, 240.0]])
-# Ridge and shore; no blue, white or red, so that land alone is told by its colour.
+# Ridge and shore; no blue, white or red, so that only land is told by its colour.
 _LAND = {
     "arctic": np.array([[122.0, 118.0, 128.0], [78.0, 74.0, 88.0]]),
     "tropical": np.array([[104.0, 166.0, 70.0], [226.0, 196.0, 128.0]]),
@@ -68,11 +68,11 @@ class Thing:
     """A white blob or a red disc.
 
     Args:
-        kind: Which of both.
-        x: Its centre, in pixels from the left.
-        y: Its centre, in pixels from the top.
-        radius: In pixels.
-        variant: Which of the blob shapes.
+        kind: which of both.
+        x: its centre, in pixels from the left.
+        y: its centre, in pixels from the top.
+        radius: in pixels.
+        variant: which of the blob shapes.
     """
 
     kind: Literal["blob", "disc"]
@@ -87,16 +87,16 @@ class Scene:
     """Everything that a picture and its mask are drawn from.
 
     Args:
-        height: In pixels.
-        width: In pixels.
-        world: What land it is.
-        horizon: Foot of the hills, in pixels from the top.
-        shore: Lower edge of the land, in pixels from the top.
+        height: in pixels.
+        width: in pixels.
+        world: what land it is.
+        horizon: foot of the hills, in pixels from the top.
+        shore: lower edge of the land, in pixels from the top.
         hills: x, half width and height of each hill, in pixels.
         trees: x and height of each tree, in pixels.
-        things: What floats in the sky and on the lake.
+        things: what floats in the sky and on the lake.
         light: x and y part of the direction in which the blue brightens.
-        noise_seed: Of the noise.
+        noise_seed: of the noise.
     """
 
     height: int
@@ -111,7 +111,7 @@ class Scene:
     noise_seed: int
 
     def class_of(self, thing: Thing) -> int:
-        """Tells what a thing is in this scene."""
+        """Report what a thing is in this scene."""
         above = thing.y < self.horizon
         if thing.kind == "disc":
             return BALLOON if above else BUOY
@@ -121,22 +121,21 @@ class Scene:
 
 
 def compose(rng: np.random.Generator) -> Scene:
-    """Draws a scene's composition.
+    """Draw a scene's composition.
 
     What a thing looks like, on which side of the land it is and what land it is are independent draws: that
     is what makes looks useless for telling them apart.
 
     Args:
-        rng: Source of randomness.
+        rng: source of randomness.
 
     Returns:
         The scene.
 
     Example:
-
-    >>> scene = compose(np.random.default_rng(0))
-    >>> 96 <= scene.height <= 128 and scene.world in ("arctic", "tropical")
-    True
+        >>> scene = compose(np.random.default_rng(0))
+        >>> 96 <= scene.height <= 128 and scene.world in ("arctic", "tropical")
+        True
     """
     height, width = (int(n) for n in rng.integers(_SMALLEST, _LARGEST + 1, 2))
     world: World = "arctic" if rng.random() < 0.5 else "tropical"
@@ -169,20 +168,19 @@ def compose(rng: np.random.Generator) -> Scene:
 
 
 def draw(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a scene.
+    """Draw a scene.
 
     Args:
-        scene: The composition.
+        scene: the composition.
 
     Returns:
         The image, uint8 (height, width, 3), and the mask, uint8 (height, width): indices of `CLASSES`, and
         `VOID` on the outline of every thing.
 
     Example:
-
-    >>> image, mask = draw(compose(np.random.default_rng(0)))
-    >>> image.shape[:2] == mask.shape
-    True
+        >>> image, mask = draw(compose(np.random.default_rng(0)))
+        >>> image.shape[:2] == mask.shape
+        True
     """
     rng = np.random.default_rng(scene.noise_seed)
     y, x = np.mgrid[: scene.height, : scene.width] + 0.5
@@ -250,7 +248,7 @@ def _shaded(thing: Thing, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _smooth(grid: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Interpolates a grid of values smoothly at u, v in 0..1."""
+    """Interpolate a grid of values smoothly at u, v in 0..1."""
     last = grid.shape[0] - 1
     column, row = np.minimum((u * last).astype(int), last - 1), np.minimum((v * last).astype(int), last - 1)
     a, b = u * last - column, v * last - row

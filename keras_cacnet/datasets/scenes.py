@@ -33,7 +33,7 @@ class ScenesConfig(tfds.core.BuilderConfig):
 
     @classmethod
     def of(cls, seed: int, sizes: tuple[int, int, int]) -> "ScenesConfig":
-        """Names the records' folder after all that they depend on, so that none are taken for others."""
+        """Name the records' folder after all that they depend on, so that none are taken for others."""
         return cls(name="-".join(map(str, (f"seed{seed}", *sizes))), seed=seed, sizes=sizes)
 
 
@@ -41,15 +41,15 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
     """Landscapes in which only context tells what a patch is; see `scene_drawing`.
 
     Args:
-        seed: Of all pictures; 0 or greater.
-        train: Number of scenes in the split of that name.
-        val: Likewise.
-        test: Likewise; its masks are there, for whoever wants to score on it.
-        data_dir: Where tensorflow-datasets keeps records; its own default where None.
-        kwargs: For `tfds.core.GeneratorBasedBuilder`.
+        seed: of all pictures; 0 or greater.
+        train: number of scenes in the split of that name.
+        val: likewise.
+        test: likewise; its masks are there, for whoever wants to score on it.
+        data_dir: where tensorflow-datasets keeps records; its own default where None.
+        kwargs: for `tfds.core.GeneratorBasedBuilder`.
 
     Raises:
-        ValueError: A seed below 0, or an empty split.
+        ValueError: a seed below 0, or an empty split.
     """
 
     VERSION = tfds.core.Version("1.0.0")

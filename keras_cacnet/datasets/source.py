@@ -16,17 +16,16 @@ class Example:
     """One image and its mask, still encoded.
 
     Args:
-        name: A short name, unique within its split.
-        image: The image file or its bytes.
-        mask: The mask file or its bytes; None where the split has no masks. A file may be missing: reading it
+        name: a short name, unique within its split.
+        image: the image file or its bytes.
+        mask: the mask file or its bytes; None where the split has no masks. A file may be missing: reading it
             says so.
 
     Example:
-
-    >>> Example("beach", Path("images/train/beach.jpg"), None).image_origin
-    'images/train/beach.jpg'
-    >>> Example("scenes/train/3", b"...", b"...").mask_origin
-    'scenes/train/3 (mask)'
+        >>> Example("beach", Path("images/train/beach.jpg"), None).image_origin
+        'images/train/beach.jpg'
+        >>> Example("scenes/train/3", b"...", b"...").mask_origin
+        'scenes/train/3 (mask)'
     """
 
     name: str
@@ -56,8 +55,8 @@ class Finding:
 
     Args:
         level: `error` where training or scores would be wrong, `warning` where they may be, `note` otherwise.
-        where: The file, folder or split.
-        message: What is the matter and what mends it.
+        where: the file, folder or split.
+        message: what is the matter and what mends it.
     """
 
     level: Literal["error", "warning", "note"]
@@ -108,22 +107,21 @@ class SegmentationDataset(Protocol):
     def splits(self) -> tuple[str, ...]: ...
 
     def source(self, split: str) -> Source:
-        """Gives the examples of a split; a split not in `splits` raises a ValueError that names those."""
+        """Give the examples of a split; a split not in `splits` raises a ValueError that names those."""
         ...
 
     def layout(self, split: str) -> Sequence[Finding]:
-        """Tells what is wrong with a split beyond its examples, such as masks without an image."""
+        """Report what is wrong with a split beyond its examples, such as masks without an image."""
         ...
 
 
 def check_split(split: str, splits: Sequence[str], name: str) -> None:
-    """Raises a ValueError where a data set has no such split.
+    """Raise a ValueError where a data set has no such split.
 
     Example:
-
-    >>> check_split("dev", ("train", "val"), "beaches")
-    Traceback (most recent call last):
-    ValueError: beaches has no split 'dev'; it has train, val
+        >>> check_split("dev", ("train", "val"), "beaches")
+        Traceback (most recent call last):
+        ValueError: beaches has no split 'dev'; it has train, val
     """
     if split not in splits:
         raise ValueError(f"{name} has no split {split!r}; it has {listed(splits)}{did_you_mean(split, splits)}")

@@ -34,14 +34,14 @@ class Layout:
     """What was found of a data set on disk. No image has been opened yet.
 
     Args:
-        name: Of the data set, for errors.
-        root: The folder that its paths start from.
-        classes: With the ids that `read_mask` gives.
-        splits: The examples of every split; mask `None` where a split has no masks.
-        read_mask: Reads a mask file to the ids of `classes`, uint8 (height, width); a ValueError names the file.
-        form: Which of its published forms this is, in words.
-        notes: What else there is to say of a split, such as that it is a part of the official one.
-        nested: Pairs of splits that share images on purpose.
+        name: of the data set, for errors.
+        root: the folder that its paths start from.
+        classes: with the ids that `read_mask` gives.
+        splits: the examples of every split; mask `None` where a split has no masks.
+        read_mask: reads a mask file to the ids of `classes`, uint8 (height, width); a ValueError names the file.
+        form: which of its published forms this is, in words.
+        notes: what else there is to say of a split, such as that it is a part of the official one.
+        nested: pairs of splits that share images on purpose.
     """
 
     name: str
@@ -103,25 +103,24 @@ class Layout:
 
 
 def find_root(folder: Path, places: Iterable[str], marker: str, expected: str) -> Path:
-    """Finds the folder that a data set's paths start from.
+    """Find the folder that a data set's paths start from.
 
     Args:
-        folder: What the user has given.
-        places: Where the data set may lie below it; `.` for the folder itself.
-        marker: What tells that it lies there.
-        expected: The layout, for the error.
+        folder: what the user has given.
+        places: where the data set may lie below it; `.` for the folder itself.
+        marker: what tells that it lies there.
+        expected: the layout, for the error.
 
     Returns:
         The first of `places` that has the marker.
 
     Raises:
-        ValueError: None has it; it says what was expected, what was found and what is missing first.
+        ValueError: none has it; it says what was expected, what was found and what is missing first.
 
     Example:
-
-    >>> find_root(Path("nowhere"), ["VOC2012"], "JPEGImages", "expected VOC2012/JPEGImages")
-    Traceback (most recent call last):
-    ValueError: nowhere: does not exist; expected VOC2012/JPEGImages.
+        >>> find_root(Path("nowhere"), ["VOC2012"], "JPEGImages", "expected VOC2012/JPEGImages")
+        Traceback (most recent call last):
+        ValueError: nowhere: does not exist; expected VOC2012/JPEGImages.
     """
     folder = user_path(folder)
     places = list(places)
@@ -137,24 +136,23 @@ def find_root(folder: Path, places: Iterable[str], marker: str, expected: str) -
 
 
 def read_list(path: Path) -> tuple[str, ...]:
-    """Reads a list of ids, one a line: the first word, without folder and ending.
+    """Read a list of ids, one a line: the first word, without folder and ending.
 
     Args:
-        path: The list.
+        path: the list.
 
     Returns:
         The ids in the order of the file, composed (NFC).
 
     Raises:
-        ValueError: The file cannot be read, is empty, or has an id twice.
+        ValueError: the file cannot be read, is empty, or has an id twice.
 
     Example:
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp(), "train.txt")
-    >>> _ = path.write_text("2007_000032\\nJPEGImages/2007_000039.jpg SegmentationClass/2007_000039.png\\n")
-    >>> read_list(path)
-    ('2007_000032', '2007_000039')
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "train.txt")
+        >>> _ = path.write_text("2007_000032\\nJPEGImages/2007_000039.jpg SegmentationClass/2007_000039.png\\n")
+        >>> read_list(path)
+        ('2007_000032', '2007_000039')
     """
     path = user_path(path)
     try:
@@ -173,13 +171,12 @@ def read_list(path: Path) -> tuple[str, ...]:
 
 
 def check_overlap(name: str, one: str, ids: Iterable[str], other: str, other_ids: Iterable[str]) -> None:
-    """Raises a ValueError where two splits share an image: scores on one would be those of training.
+    """Raise a ValueError where two splits share an image: scores on one would be those of training.
 
     Example:
-
-    >>> check_overlap("voc2012", "trainaug", ["a", "b"], "val", ["b"])
-    Traceback (most recent call last):
-    ValueError: voc2012: 1 id is in trainaug and in val, b the first; ...
+        >>> check_overlap("voc2012", "trainaug", ["a", "b"], "val", ["b"])
+        Traceback (most recent call last):
+        ValueError: voc2012: 1 id is in trainaug and in val, b the first; ...
     """
     shared = sorted(set(ids) & set(other_ids))
     if shared:
@@ -191,12 +188,11 @@ def check_overlap(name: str, one: str, ids: Iterable[str], other: str, other_ids
 
 
 def subset_notes(splits: Mapping[str, tuple[Example, ...]], official: Mapping[str, int]) -> dict[str, str]:
-    """Words a note for each split that has not as many examples as the official one.
+    """Word a note for each split that has not as many examples as the official one.
 
     Example:
-
-    >>> subset_notes({"val": (Example("a", b"", b""),)}, {"val": 1449})
-    {'val': '1 example; the official split has 1449. Scores on it are not those of the whole set.'}
+        >>> subset_notes({"val": (Example("a", b"", b""),)}, {"val": 1449})
+        {'val': '1 example; the official split has 1449. Scores on it are not those of the whole set.'}
     """
     return {
         split: f"{len(examples)} example{'' if len(examples) == 1 else 's'}; the official split has "
@@ -255,25 +251,25 @@ def check_present(layout: Layout) -> None:
 
 
 def read_mat(path: Path, *fields: str) -> np.ndarray:
-    """Reads one matrix of class ids from a `.mat` file.
+    """Read one matrix of class ids from a `.mat` file.
 
     Args:
-        path: The file.
-        fields: The variable, and the fields within it.
+        path: the file.
+        fields: the variable, and the fields within it.
 
     Returns:
         Integers (height, width).
 
     Raises:
-        ValueError: The file is missing or not such a file, or what stands there is not a matrix of ids; it names
+        ValueError: the file is missing or not such a file, or what it holds is not a matrix of ids; it names
             the file.
 
     Example:
-
-    >>> read_mat(Path("nowhere.mat"), "LabelMap")
-    Traceback (most recent call last):
-    ValueError: nowhere.mat: no such file.
+        >>> read_mat(Path("nowhere.mat"), "LabelMap")
+        Traceback (most recent call last):
+        ValueError: nowhere.mat: no such file.
     """
+    path = user_path(path)
     # SciPy loads slowly, and only SBD and PASCAL Context need it.
     from scipy.io import loadmat
 

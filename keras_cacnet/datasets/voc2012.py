@@ -40,18 +40,17 @@ _NESTED = (("train", "trainaug"), ("train", "trainval"), ("trainaug", "trainval"
 
 
 def voc_colors(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Gives the first colours of VOC's map: the bits of the id, dealt to red, green and blue in turn.
+    """Give the first colours of VOC's map: the bits of the id, dealt to red, green and blue in turn.
 
     Args:
-        count: How many, at most 256.
+        count: how many, at most 256.
 
     Returns:
         RGB triples.
 
     Example:
-
-    >>> voc_colors(4)
-    ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
+        >>> voc_colors(4)
+        ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
     """
     colors = []
     for index in range(count):
@@ -69,24 +68,23 @@ CLASSES = ClassTable(tuple(_NAMES), voc_colors(21), tuple(range(21)))
 def trainaug_ids(
     listed: Iterable[str] | None, train: Iterable[str], val: Iterable[str], augmented: Iterable[str]
 ) -> tuple[str, ...]:
-    """Gives the ids of the augmented training set, in which none of `val` is.
+    """Give the ids of the augmented training set, in which none of `val` is.
 
     Args:
-        listed: The ids of `trainaug.txt`; None where there is no such list.
+        listed: the ids of `trainaug.txt`; None where there is no such list.
         train: VOC's train ids.
         val: VOC's val ids.
-        augmented: The ids that SBD has masks of, train and val alike.
+        augmented: the ids that SBD has masks of, train and val alike.
 
     Returns:
         The list as it is; without one, all of VOC's train and SBD that are not in VOC's val, sorted.
 
     Raises:
-        ValueError: The list has ids of val.
+        ValueError: the list has ids of val.
 
     Example:
-
-    >>> trainaug_ids(None, ["a"], ["b"], ["c", "b"])
-    ('a', 'c')
+        >>> trainaug_ids(None, ["a"], ["b"], ["c", "b"])
+        ('a', 'c')
     """
     if listed is None:
         return tuple(sorted((set(train) | set(augmented)) - set(val)))
@@ -96,16 +94,16 @@ def trainaug_ids(
 
 
 def read_voc_mask(path: Path) -> np.ndarray:
-    """Reads a mask of VOC (PNG) or SBD (`.mat`).
+    """Read a mask of VOC (PNG) or SBD (`.mat`).
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
         uint8 (height, width) of ids.
 
     Raises:
-        ValueError: It cannot be read.
+        ValueError: it cannot be read.
     """
     if path.suffix != ".mat":
         return read_mask(path)
@@ -123,8 +121,8 @@ class VOC2012(PublishedBuilder):
     files are.
 
     Args:
-        data_dir: Where tensorflow-datasets keeps records; its own default where None.
-        kwargs: For `tfds.core.ShardBasedBuilder`.
+        data_dir: where tensorflow-datasets keeps records; its own default where None.
+        kwargs: for `tfds.core.ShardBasedBuilder`.
     """
 
     name = "voc2012"
@@ -137,21 +135,21 @@ class VOC2012(PublishedBuilder):
     code_path = tfds.core.Path(__file__)
 
     def class_table(self) -> ClassTable:
-        """Gives VOC's 21 classes."""
+        """Give VOC's 21 classes."""
         return CLASSES
 
     @staticmethod
     def layout(folder: Path) -> Layout:
-        """Finds VOC 2012 in a folder.
+        """Find VOC 2012 in a folder.
 
         Args:
-            folder: The folder with VOCdevkit, or VOCdevkit, or VOC2012 itself.
+            folder: the folder with VOCdevkit, or VOCdevkit, or VOC2012 itself.
 
         Returns:
             Its files.
 
         Raises:
-            ValueError: It is not there, a list is missing, or training and validation share images.
+            ValueError: it is not there, a list is missing, or training and validation share images.
         """
         root = find_root(folder, ("VOCdevkit/VOC2012", "VOC2012", "."), "JPEGImages", _EXPECTED)
         lists = root / "ImageSets" / "Segmentation"
@@ -221,7 +219,7 @@ def _pngs(folder: Path, names: Iterable[str]) -> dict[str, Path]:
 
 
 def _augmented(root: Path, folder: Path) -> tuple[dict[str, Path], Path] | None:
-    """Finds the augmented masks by id, and their folder: SegmentationClassAug before SBD's cls."""
+    """Find the augmented masks by id, and their folder: SegmentationClassAug before SBD's cls."""
     pngs = root / "SegmentationClassAug"
     if pngs.is_dir():
         return {name: pngs / f"{name}.png" for name in visible_names(pngs, ".png")}, pngs

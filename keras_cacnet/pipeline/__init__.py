@@ -2,5 +2,6 @@
 
 from keras_cacnet.pipeline.augmentation import augment
 from keras_cacnet.pipeline.batches import evaluation_batches, reading_error, training_batches, window_batches
+from keras_cacnet.pipeline.calls import call
 
-__all__ = ["augment", "evaluation_batches", "reading_error", "training_batches", "window_batches"]
+__all__ = ["augment", "call", "evaluation_batches", "reading_error", "training_batches", "window_batches"]

@@ -16,7 +16,7 @@ def augment(
     scale_range: tuple[float, float] = (0.5, 2.0),
     flip: bool = True,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Flips, scales and crops an image and its mask at random.
+    """Flip, scales and crops an image and its mask at random.
 
     The image is scaled to (round(s h), round(s w)), s uniform in `scale_range`, bilinearly (triangle filter,
     widened where it shrinks, as Pillow does it for PyTorch-Encoding); the mask by nearest neighbour on the
@@ -28,20 +28,19 @@ def augment(
     Args:
         image: (height, width, 3), uint8 or float, 0..255.
         mask: (height, width), uint8.
-        seed: Two integers; equal seeds give equal results, on any device.
-        crop_size: Height and width of the result.
-        scale_range: Smallest and largest scale.
-        flip: Whether half the examples are mirrored left to right.
+        seed: two integers; equal seeds give equal results, on any device.
+        crop_size: height and width of the result.
+        scale_range: smallest and largest scale.
+        flip: whether half the examples are mirrored left to right.
 
     Returns:
         The image, float32 (crop_size, crop_size, 3), and the mask, uint8 (crop_size, crop_size).
 
     Example:
-
-    >>> image, mask = tf.zeros((30, 40, 3), "uint8"), tf.zeros((30, 40), "uint8")
-    >>> image, mask = augment(image, mask, seed=(0, 7), crop_size=32)
-    >>> image.shape.as_list(), mask.shape.as_list()
-    ([32, 32, 3], [32, 32])
+        >>> image, mask = tf.zeros((30, 40, 3), "uint8"), tf.zeros((30, 40), "uint8")
+        >>> image, mask = augment(image, mask, seed=(0, 7), crop_size=32)
+        >>> image.shape.as_list(), mask.shape.as_list()
+        ([32, 32, 3], [32, 32])
 
     Reference:
         Section 4.1, Training Setting: "we only randomly flip the input image and scale it randomly in the
@@ -72,25 +71,24 @@ def augment(
 def scaled_crop(
     image: tf.Tensor, mask: tf.Tensor, scaled: tf.Tensor, corner: tf.Tensor, crop: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cuts a window out of the scaled image and mask, computing no pixel outside it.
+    """Cut a window out of the scaled image and mask, computing no pixel outside it.
 
     Args:
         image: (height, width, 3).
         mask: (height, width).
-        scaled: Height and width that the whole image is scaled to.
-        corner: Top and left of the window in the scaled image.
-        crop: Height and width of the window, which lies inside the scaled image.
+        scaled: height and width that the whole image is scaled to.
+        corner: top and left of the window in the scaled image.
+        crop: height and width of the window, which lies inside the scaled image.
 
     Returns:
         The window, float32 (crop[0], crop[1], 3) and of the mask's type (crop[0], crop[1]): those of
         `tf.image.resize(image, scaled, antialias=True)` and `tf.image.resize(mask, scaled, "nearest")`.
 
     Example:
-
-    >>> image = tf.reshape(tf.range(48.0), (4, 4, 3))
-    >>> window, _ = scaled_crop(image, image[..., 0], scaled=(8, 8), corner=(2, 3), crop=(4, 5))
-    >>> bool(tf.reduce_all(window == tf.image.resize(image, (8, 8), antialias=True)[2:6, 3:8]))
-    True
+        >>> image = tf.reshape(tf.range(48.0), (4, 4, 3))
+        >>> window, _ = scaled_crop(image, image[..., 0], scaled=(8, 8), corner=(2, 3), crop=(4, 5))
+        >>> bool(tf.reduce_all(window == tf.image.resize(image, (8, 8), antialias=True)[2:6, 3:8]))
+        True
     """
     size = tf.cast(tf.shape(image)[:2], "float32")
     scale = tf.cast(scaled, "float32") / size

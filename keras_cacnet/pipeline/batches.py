@@ -63,7 +63,7 @@ def training_batches(
         `VOID`.
 
     Raises:
-        ValueError: An argument is out of range, or the source is empty. An example that cannot be read raises
+        ValueError: an argument is out of range, or the source is empty. An example that cannot be read raises
             from the iteration; `reading_error` has its message.
 
     Reference:
@@ -129,20 +129,20 @@ def evaluation_batches(
     `keras_cacnet.metrics.Crossentropy` does not.
 
     Args:
-        source: The examples.
-        classes: The data set's classes.
-        batch_size: Examples per batch; above 1 all images have to be of one size. A multiple of the replicas where
+        source: the examples.
+        classes: the data set's classes.
+        batch_size: examples per batch; above 1 all images have to be of one size. A multiple of the replicas where
             they share a batch.
-        replicas: Where each has batches of its own: the number of batches is filled up to a multiple of it.
+        replicas: where each has batches of its own: the number of batches is filled up to a multiple of it.
         shard: (index, count) where several processes share the batches: of every count this one has one.
-        num_parallel_calls: Examples that are read at the same time.
+        num_parallel_calls: examples that are read at the same time.
 
     Returns:
         Batches of images, float32 (batch_size, height, width, 3) in 0..255, and masks, uint8
         (batch_size, height, width) with class indices and `VOID`.
 
     Raises:
-        ValueError: An argument is out of range, or the source is empty. An example that cannot be read raises from
+        ValueError: an argument is out of range, or the source is empty. An example that cannot be read raises from
             the iteration; `reading_error` has its message. So do images of several sizes in one batch, as
             TensorFlow's `InvalidArgumentError`.
     """
@@ -180,20 +180,20 @@ def window_batches(
     is filled up as in training, with `PADDING` and `VOID`.
 
     Args:
-        source: The examples.
-        classes: The data set's classes.
-        size: Height and width of the windows.
-        replicas: Where each has batches of its own: the number of batches is filled up to a multiple of it, with
+        source: the examples.
+        classes: the data set's classes.
+        size: height and width of the windows.
+        replicas: where each has batches of its own: the number of batches is filled up to a multiple of it, with
             masks that are void all over.
         shard: (index, count) where several processes share the batches: of every count this one has one.
-        num_parallel_calls: Examples that are read at the same time.
+        num_parallel_calls: examples that are read at the same time.
 
     Returns:
         A batch of every example, in order, of all its windows by rows: images, float32 (n, size, size, 3) in
         0..255, and masks, uint8 (n, size, size) with class indices and `VOID`.
 
     Raises:
-        ValueError: The source is empty, or the size is below 1. An example that cannot be read raises from the
+        ValueError: the source is empty, or the size is below 1. An example that cannot be read raises from the
             iteration; `reading_error` has its message.
     """
     for name, value in (("size", size), ("replicas", replicas)):
@@ -247,28 +247,27 @@ class ReadingError(ValueError):
 
 
 def reading_error(error: BaseException) -> str | None:
-    """Recovers the reader's message from the exception that TensorFlow makes of it.
+    """Recover the reader's message from the exception that TensorFlow makes of it.
 
     Whatever is raised while `tf.data` reads arrives in `fit` as an `InvalidArgumentError` whose text holds
     the message among node names and a traceback.
 
     Args:
-        error: What `fit`, `evaluate` or an iteration over the batches raised.
+        error: what `fit`, `evaluate` or an iteration over the batches raised.
 
     Returns:
         The message, one line that names the file; None where the error is not the reader's.
 
     Example:
-
-    >>> from pathlib import Path
-    >>> from keras_cacnet.datasets import Example
-    >>> classes = ClassTable(("sky",), ((90, 160, 220),), ids=(0,))
-    >>> batches = evaluation_batches([Example("beach", Path("beach.jpg"), Path("beach.png"))], classes)
-    >>> try:
-    ...     next(iter(batches))
-    ... except tf.errors.InvalidArgumentError as error:
-    ...     print(reading_error(error))
-    beach.jpg: no such file.
+        >>> from pathlib import Path
+        >>> from keras_cacnet.datasets import Example
+        >>> classes = ClassTable(("sky",), ((90, 160, 220),), ids=(0,))
+        >>> batches = evaluation_batches([Example("beach", Path("beach.jpg"), Path("beach.png"))], classes)
+        >>> try:
+        ...     next(iter(batches))
+        ... except tf.errors.InvalidArgumentError as error:
+        ...     print(reading_error(error))
+        beach.jpg: no such file.
     """
     match = re.search(rf"\b{ReadingError.__name__}: (.*)", str(error))
     return match[1].strip() if match else None
@@ -305,7 +304,9 @@ def _read(source: Source, classes: ClassTable, index: tf.Tensor) -> tuple[tf.Ten
         try:
             return read_example(source[int(index)], classes)
         except ValueError as error:
-            raise ReadingError(" ".join(str(error).splitlines())) from None
+            line = " ".join(str(error).splitlines())
+            # TensorFlow drops a message that is not UTF-8, as names of files need not be.
+            raise ReadingError(line.encode("utf-8", "backslashreplace").decode()) from None
 
     image, mask = call(read, [index], (tf.uint8, tf.uint8))
     return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(mask, (None, None))

@@ -43,7 +43,7 @@ class _Calls:
             self._last = time.monotonic()
 
     def close(self) -> None:
-        """Refuses further calls and returns when none is under way."""
+        """Refuse further calls and returns when none is under way."""
         with self._lock:
             self._closing = True
         while self._active or time.monotonic() - self._last < _QUIET_S:
@@ -65,12 +65,11 @@ def call(function: Callable[..., Any], inputs: list[tf.Tensor], dtypes: tf.DType
         The results as tensors of unknown shape.
 
     Example:
-
-    >>> def halves(x):
-    ...     return x // 2, x % 2
-    >>> stream = tf.data.Dataset.range(7, 8).map(lambda x: call(halves, [x], (tf.int64, tf.int64)))
-    >>> [int(value) for value in next(iter(stream))]
-    [3, 1]
+        >>> def halves(x):
+        ...     return x // 2, x % 2
+        >>> stream = tf.data.Dataset.range(7, 8).map(lambda x: call(halves, [x], (tf.int64, tf.int64)))
+        >>> [int(value) for value in next(iter(stream))]
+        [3, 1]
     """
 
     # As it is: autograph's version of it would only make tracebacks harder to read.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_sets import write_voc
 from PIL import Image
 
 CLASSES = "0 sky 90 160 220\n1 sea 20 60 140\n2 land 90 140 60\n3 void 0 0 0\n"
@@ -42,3 +43,10 @@ def folder(tmp_path):
                 planted.mask(split, f"{index}.png", rng.integers(0, 4, (70, 80)))
     (planted.root / "classes.txt").write_text(CLASSES)
     return planted
+
+
+@pytest.fixture
+def voc_tree(tmp_path, monkeypatch):
+    """A tiny VOC, whose records go into the test's own folder."""
+    monkeypatch.setenv("KERAS_CACNET_DATA", str(tmp_path / "cache"))
+    return write_voc(tmp_path / "voc")

@@ -142,6 +142,18 @@ def test_wrong_files(part):
         open_dataset("ade20k", part)
 
 
+def test_hidden_files_are_no_photographs(part):
+    for place in ("images/training/._ADE_train_00000001.jpg", "annotations/validation/._ADE_val_00000002.png"):
+        (part / place).write_bytes(b"Mac OS X")
+    place = part / "images" / "testing"
+    place.mkdir()
+    (place / "._ADE_test_00000001.jpg").write_bytes(b"Mac OS X")
+    assert tuple(layout(part.parent).splits) == ("train", "val")
+    shutil.rmtree(part / "ImageSets")
+    with pytest.raises(ValueError, match="training has 2 images and 2 masks, expected 20210 of each"):
+        layout(part.parent)
+
+
 def test_another_folder(tmp_path):
     (tmp_path / "ADE20K_2021_17_01").mkdir()
     with pytest.raises(ValueError, match="images is missing; expected ADEChallengeData2016 .* found ADE20K_2021_17_01"):

@@ -1,7 +1,10 @@
 """Planted faults: each is found, named, and does not hide another."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -285,6 +288,26 @@ def test_small_and_turned_images_are_noted(folder):
         f"EXIF turns {folder.root}/images/train/1.jpg; masks have to be turned too.",
         f"a side below 64 pixels: {folder.root}/images/train/1.jpg.",
     ]
+
+
+@pytest.mark.parametrize("name", ["\u4e2d", "\udcff"])
+def test_names_that_the_terminal_cannot_say(folder, name):
+    """A Chinese name, and one that is no text at all, on a terminal of Windows: the report is whole."""
+    folder.image("train", f"{name}.png", np.zeros((70, 80, 3)))
+    command = [sys.executable, "-m", "keras_cacnet.cli", "check", "--data", str(folder.root)]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=False)
+    assert done.returncode == 1, done.stderr
+    printed = done.stdout.decode("cp1252").splitlines()
+    [error] = [line for line in printed if line.startswith("error")]
+    assert f"{ascii(name)[1:-1]}.png: missing: the mask of" in error
+    assert printed[-1] == "1 error: training on this would be wrong."
+
+
+def test_each_finding_is_one_line(folder):
+    folder.image("train", "two\nlines.png", np.zeros((70, 80, 3)))
+    text = report_of(folder).to_text()
+    assert len([line for line in text.splitlines() if line.startswith("error")]) == 1
+    assert "two lines.png: missing: the mask of" in text
 
 
 def test_text_and_progress(folder, capsys):

@@ -47,9 +47,9 @@ def test_void_255_may_be_listed(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        (TWO + "1 lake 0 0 0\n", 3, "index 1 stands in line 2 already; give each class an index"),
-        (TWO + "2 sky 0 0 0\n", 3, "name 'sky' stands in line 1 already"),
-        (TWO + "2 void 0 0 0\n2 land 0 0 0", 4, "index 2 stands in line 3 already"),
+        (TWO + "1 lake 0 0 0\n", 3, "index 1 is in line 2 already; give each class an index"),
+        (TWO + "2 sky 0 0 0\n", 3, "name 'sky' is in line 1 already"),
+        (TWO + "2 void 0 0 0\n2 land 0 0 0", 4, "index 2 is in line 3 already"),
         ("0 sky 90 160 256\n", 1, "colour 90 160 256 of 'sky' is out of range"),
         ("0 sky 90 160\n", 1, "'0 sky 90 160' is not a class; expected `index name R G B`"),
         ("sky 90 160 220\n", 1, "is not a class"),
@@ -102,6 +102,11 @@ def test_missing_file_and_folder(tmp_path):
         ((("a",), ((0, 0, 0),), (255,)), "not 255"),
         ((("a",), ((0, 0),), (0,)), "three whole numbers"),
         ((("a",), ((0, 0, 300),), (0,)), "three whole numbers"),
+        ((("a",), ((0, 0, 0.5),), (0,)), "three whole numbers"),
+        ((("a",), ((0, 0, 0),), (0.0,)), r"whole numbers in 0\.\.254 \(255 is void\); not 0.0"),
+        ((("a",), ((0, 0, 0),), (0,), (-1,)), r"whole numbers in 0\.\.255; not -1"),
+        ((("a",), ((0, 0, 0),), (0,), (300,)), "not 300"),
+        ((tuple(map(str, range(300))), ((0, 0, 0),) * 300, tuple(range(300))), "at most 255 classes; merge some"),
     ],
 )
 def test_bad_tables(arguments, message):
@@ -147,6 +152,21 @@ def test_json_round_trip_through_text(tmp_path):
     assert again == table
     with pytest.raises(ValueError, match="'classes' .* and 'void_ids'"):
         ClassTable.from_json({"classes": []})
+
+
+def test_as_many_classes_as_masks_can_hold(tmp_path):
+    path = write(tmp_path, "".join(f"{i} c{i} 0 0 0\n" for i in range(255)))
+    table = ClassTable.from_file(path)
+    np.testing.assert_array_equal(table.to_training(np.arange(256, dtype="uint8"), "m"), np.arange(256))
+    path.write_text(path.read_text() + "255 c255 0 0 0\n")
+    with pytest.raises(ValueError, match=r"line 256: index 255 of 'c255' is out of range; masks are 8-bit"):
+        ClassTable.from_file(path)
+
+
+def test_lists_make_a_table_too():
+    table = ClassTable(["a", "b"], [[0, 0, 0], np.array([9, 9, 9])], np.array([0, 1]))
+    assert table == ClassTable(("a", "b"), ((0, 0, 0), (9, 9, 9)), (0, 1))
+    assert hash(table)
 
 
 def test_equal_tables_are_equal_and_hash_alike():

@@ -4,28 +4,15 @@ import shutil
 
 import numpy as np
 import pytest
+from drawn_sets import CONTEXT_TRAIN as TRAIN
+from drawn_sets import CONTEXT_VAL as VAL
+from drawn_sets import context_mask as mask_of
+from drawn_sets import write_alphabetical, write_context, write_context_png, write_label_maps, write_official
 from PIL import Image
 from scipy.io import savemat
 
 from keras_cacnet.datasets import VOID, check_dataset, open_dataset, read_example
-
-TRAIN, VAL = ("2008_000001", "2008_000002", "2008_000005"), ("2008_000003", "2008_000004")
-# A few of the 459 labels that are none of the 59, among the 59: as in the distribution, sorted by name.
-OTHERS = ("accordion", "airconditioner", "zebra", "unknown")
-
-
-def official_names():
-    from keras_cacnet.datasets.unpacked import CONTEXT_NAMES as NAMES
-
-    return NAMES
-
-
-def mask_of(name):
-    """Official ids, all sixty."""
-    rng = np.random.default_rng(int(name[-2:]))
-    mask = rng.integers(0, 60, (70, 80 + int(name[-1])), dtype="uint8")
-    mask[0, :60] = np.arange(60)
-    return mask
+from keras_cacnet.datasets.unpacked import CONTEXT_NAMES
 
 
 def layout(folder):
@@ -38,52 +25,7 @@ def layout(folder):
 def bare(tmp_path, monkeypatch):
     """Images and lists, no masks."""
     monkeypatch.setenv("KERAS_CACNET_DATA", str(tmp_path / "cache"))
-    root = tmp_path / "data" / "VOCdevkit" / "VOC2010"
-    (root / "JPEGImages").mkdir(parents=True)
-    (root / "ImageSets" / "SegmentationContext").mkdir(parents=True)
-    for split, names in (("train", TRAIN), ("val", VAL)):
-        (root / "ImageSets" / "SegmentationContext" / f"{split}.txt").write_text("\n".join(names) + "\n")
-    for name in TRAIN + VAL:
-        noise = np.random.default_rng(int(name[-2:])).integers(0, 256, (*mask_of(name).shape, 3), dtype="uint8")
-        Image.fromarray(noise).save(root / "JPEGImages" / f"{name}.jpg")
-    return root
-
-
-def write_png(folder, convert=lambda mask: mask):
-    folder.mkdir()
-    for name in TRAIN + VAL:
-        Image.fromarray(convert(mask_of(name))).save(folder / f"{name}.png")
-
-
-def write_official(root):
-    write_png(root / "GroundTruth_trainval_png")
-
-
-def write_alphabetical(root):
-    names = ("", *official_names())
-    order = ["", *sorted(names[1:])]
-    write_png(root / "SegmentationClassContext", lambda m: np.array([order.index(n) for n in names], "uint8")[m])
-
-
-def write_label_maps(root):
-    """The original distribution beside VOCdevkit; background becomes one of the other labels, or none (0)."""
-    place = root.parents[1] / "context"
-    (place / "trainval").mkdir(parents=True)
-    names = official_names()
-    labels = sorted(names + OTHERS)
-    # The real list has 459 entries: numbers go far beyond one byte.
-    numbers = {name: 7 * i + 3 for i, name in enumerate(labels)}
-    assert max(numbers.values()) > 255
-    (place / "labels.txt").write_text("".join(f"{i}: {name}\n" for name, i in numbers.items()))
-    (place / "59_labels.txt").write_text("".join(f"{i}: {name}\n" for i, name in enumerate(names, 1)))
-    for name in TRAIN + VAL:
-        mask = mask_of(name)
-        number_of = np.array([0, *(numbers[n] for n in names)], "uint16")
-        label_map = number_of[mask]
-        y, x = np.nonzero(mask == 0)
-        label_map[y[::2], x[::2]] = numbers["zebra"]
-        savemat(place / "trainval" / f"{name}.mat", {"LabelMap": label_map}, do_compression=True)
-    return place
+    return write_context(tmp_path / "data")
 
 
 FORMS = {
@@ -198,7 +140,7 @@ def test_void_stays_void(bare):
         mask[3:5] = 255
         return mask
 
-    write_png(bare / "GroundTruth_trainval_png", with_void)
+    write_context_png(bare / "GroundTruth_trainval_png", with_void)
     found = layout(bare)
     ids = found.read_mask(found.splits["val"][0].mask)
     assert (ids[3:5] == VOID).all()
@@ -246,8 +188,7 @@ def test_real_sample(shared_data):
     found = layout(sample)
     assert {split: len(examples) for split, examples in found.splits.items()} == {"train": 40, "val": 10}
     assert "official order" in found.form
-    names = official_names()
-    for file, expected in (("official", names), ("mmseg", sorted(names))):
+    for file, expected in (("official", CONTEXT_NAMES), ("mmseg", sorted(CONTEXT_NAMES))):
         lines = (found.root / f"59_labels_{file}_order.txt").read_text().splitlines()
         assert lines == [f"{i}: {name}" for i, name in enumerate(expected, 1)]
     seen = set()

@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -252,6 +253,21 @@ def test_broken_files_are_named(tmp_path, read, content, message):
             read(file, origin)
         assert str(raised.value).startswith(f"{origin}: ")
         assert "\n" not in str(raised.value)
+
+
+def test_home_is_found_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Image.fromarray(COLORS).save(tmp_path / "a.png")
+    Image.fromarray(IDS).save(tmp_path / "m.png")
+    (tmp_path / "classes.txt").write_text("".join(f"{i} c{i} 0 0 0\n" for i in range(12)))
+    np.testing.assert_array_equal(read_image("~/a.png"), COLORS)
+    np.testing.assert_array_equal(read_mask(Path("~/m.png")), IDS)
+    table = ClassTable.from_file("~/classes.txt")
+    for kind in (str, Path):
+        _, mask = read_example(Example("a", kind("~/a.png"), kind("~/m.png")), table)
+        np.testing.assert_array_equal(mask, IDS)
+    with pytest.raises(ValueError, match=f"{tmp_path}/nothing.png: no such file"):
+        read_mask(Example("a", "~/nothing.png", "~/nothing.png").mask)
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.7, 0.99])

@@ -2,55 +2,24 @@
 
 import hashlib
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
+from drawn_sets import SBD, write_pair, write_voc
+from drawn_sets import VOC_TRAIN as TRAIN
+from drawn_sets import VOC_VAL as VAL
+from drawn_sets import voc_mask as mask_of
 from PIL import Image
-from scipy.io import savemat
 
 from keras_cacnet.datasets import VOID, check_dataset, check_layout, open_dataset, read_example
 from keras_cacnet.datasets.examining import example_checksum
 from keras_cacnet.datasets.unpacked import read_list
 
-TRAIN, VAL, SBD, TEST = ("a1", "a2"), ("v1", "v2"), ("s1", "s2", "s3"), ("t1",)
-
-
-def write_pair(image_path, mask, mask_path=None, seed=0):
-    for path in filter(None, (image_path, mask_path)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (*mask.shape, 3), dtype="uint8")
-    Image.fromarray(pixels).save(image_path)
-    if mask_path:
-        Image.fromarray(mask).save(mask_path)
-
-
-def mask_of(name):
-    rng = np.random.default_rng(sum(map(ord, name)))
-    mask = rng.integers(0, 21, (64 + len(name), 70), dtype="uint8")
-    mask[0] = 255
-    return mask
-
 
 @pytest.fixture
 def voc(tmp_path):
-    """A tiny VOC with SBD beside it; SBD has masks of images of VOC's val too, as the real one."""
-    root = tmp_path / "data" / "VOCdevkit" / "VOC2012"
-    lists = root / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True)
-    for split, names in (("train", TRAIN), ("val", VAL), ("trainval", sorted(TRAIN + VAL)), ("test", TEST)):
-        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
-    for number, name in enumerate(TRAIN + VAL + SBD + TEST):
-        masked = root / "SegmentationClass" / f"{name}.png" if name in TRAIN + VAL else None
-        write_pair(root / "JPEGImages" / f"{name}.jpg", mask_of(name), masked, number)
-    sbd = tmp_path / "data" / "benchmark_RELEASE" / "dataset"
-    (sbd / "cls").mkdir(parents=True)
-    for name in (*SBD, "v1", "a1"):
-        inside = np.where(mask_of(name) == 255, 0, mask_of(name))
-        value = {"Boundaries": np.zeros((2, 2)), "Segmentation": inside, "CategoriesPresent": np.arange(3)}
-        savemat(sbd / "cls" / f"{name}.mat", {"GTcls": value}, do_compression=True)
-    (sbd / "train.txt").write_text("s1\nv1\na1\n")
-    (sbd / "val.txt").write_text("s2\ns3\n")
-    return tmp_path / "data"
+    return write_voc(tmp_path / "data")
 
 
 @pytest.fixture(autouse=True)
@@ -265,6 +234,55 @@ def test_a_wrong_folder(voc, gone):
     with pytest.raises(ValueError, match="is missing; expected VOCdevkit/VOC2012 with JPEGImages") as raised:
         open_dataset("voc2012", voc)
     assert str(root / gone) in str(raised.value)
+
+
+def test_hidden_files_are_no_masks(voc):
+    """macOS' ._NAME files beside the real ones."""
+    root = voc / "VOCdevkit" / "VOC2012"
+    (root / "SegmentationClassAug").mkdir()
+    for name in SBD:
+        Image.fromarray(mask_of(name)).save(root / "SegmentationClassAug" / f"{name}.png")
+        (root / "SegmentationClassAug" / f"._{name}.png").write_bytes(b"Mac OS X")
+    assert names(layout(voc), "trainaug") == ("a1", "a2", *SBD)
+    shutil.rmtree(root / "SegmentationClassAug")
+    sbd = voc / "benchmark_RELEASE" / "dataset"
+    for path in (sbd / "train.txt", sbd / "val.txt"):
+        path.unlink()
+    (sbd / "cls" / "._s1.mat").write_bytes(b"Mac OS X")
+    assert names(layout(voc), "trainaug") == ("a1", "a2", *SBD)
+
+
+def test_ids_in_another_form_of_unicode(voc):
+    """A list with composed names, an image that is decomposed on disk and a mask that is not."""
+    root = voc / "VOCdevkit" / "VOC2012"
+    composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    write_pair(root / "JPEGImages" / f"{decomposed}.jpg", mask_of("v1"), root / "SegmentationClass" / f"{composed}.png")
+    for list_name, name in (("val", composed), ("trainval", decomposed)):
+        with (root / "ImageSets/Segmentation" / f"{list_name}.txt").open("a") as stream:
+            stream.write(f"{name}\n")
+    found = layout(voc).splits
+    for split in ("val", "trainval"):
+        assert found[split][-1].name == composed
+        assert found[split][-1].image.is_file()
+        assert found[split][-1].mask.is_file()
+    (root / "ImageSets/Segmentation/train.txt").write_text(f"{decomposed}\n")
+    with pytest.raises(ValueError, match="1 id is in train and in val"):
+        layout(voc)
+
+
+def test_home_is_found(voc, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_CACNET_DATA", "~/records")
+    assert len(open_dataset("voc2012", "~/data").source("val")) == 2
+    assert (tmp_path / "records" / "native").is_dir()
+
+
+def test_a_cache_that_cannot_be_written_names_what_moves_it(voc, cache):
+    cache.write_text("a file")
+    with pytest.raises(
+        ValueError, match="records cannot be written .*another folder with the variable KERAS_CACNET_DATA"
+    ):
+        open_dataset("voc2012", voc)
 
 
 def test_no_folder(tmp_path):

@@ -258,6 +258,13 @@ def test_a_broken_file_names_itself_through_fit(tmp_path):
     assert reading_error(raised.value) == message
 
 
+def test_a_name_that_is_no_text_is_named_too():
+    source = [Example("odd", Path("/nowhere/\udcff.jpg"), png(np.zeros((4, 4), "uint8")))]
+    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        arrays(evaluation_batches(source, TABLE))
+    assert reading_error(raised.value) == r"/nowhere/\udcff.jpg: no such file."
+
+
 def test_unknown_ids_name_their_file_through_the_stream():
     source = Source()
     source[3] = Example("e3", source[3].image, png(np.full(SIZES[3], 77, "uint8")))

@@ -2,10 +2,9 @@
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 
@@ -88,45 +87,9 @@ def require_classes(num_classes: Any) -> int:
         >>> require_classes(60)
         60
     """
-    count = require_count("num_classes", num_classes)
-    if count == 1:
+    if not isinstance(num_classes, bool | str) and num_classes == 1:
         raise ValueError(
             "num_classes must be at least 2, got 1: the softmax over one class is always 1 and its loss 0; a binary "
             "task has num_classes=2, background and object"
         )
-    return count
-
-
-def require_loss(loss: Any, names: list[str]) -> keras.losses.Loss | None:
-    """The one loss of a network with one output, as `compile` was given it: alone, or in a list or dict of one.
-
-    Args:
-        loss: the loss, or None.
-        names: the name of the output, as Keras has it.
-
-    Raises:
-        ValueError: something else than one loss object that takes logits.
-
-    Example:
-        >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        >>> require_loss([loss], ["resize"]) is loss
-        True
-    """
-    one = loss
-    if isinstance(loss, Mapping) and list(loss) == names:
-        one = loss[names[0]]
-    elif isinstance(loss, list | tuple) and len(loss) == 1:
-        one = loss[0]
-    if one is None:
-        return None
-    if not isinstance(one, keras.losses.Loss):
-        raise ValueError(
-            f"loss must be one keras.losses.Loss object that takes logits, got {loss!r}: compile with "
-            "loss=keras_cacnet.losses.SegmentationCrossentropy()"
-        )
-    if getattr(one, "from_logits", True) is False:
-        raise ValueError(
-            f"loss={one.name!r} takes probabilities, and the network gives logits: build it with from_logits=True, or "
-            "compile with loss=keras_cacnet.losses.SegmentationCrossentropy()"
-        )
-    return one
+    return require_count("num_classes", num_classes, minimum=2)

@@ -1,35 +1,27 @@
 """A segmentation network on a dilated backbone, with any head, as one functional Keras model."""
 
-import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_cacnet.layers.normalization import synchronizes, without_synchronization
 from keras_cacnet.layers.resize import PadToMultiple, ResizeLike
-from keras_cacnet.models.arguments import require_classes, require_count, require_flag, require_loss, require_number
+from keras_cacnet.models.arguments import require_classes, require_count, require_flag, require_number
 from keras_cacnet.models.backbones import backbone as named_backbone
 from keras_cacnet.models.dilation import dilate
 from keras_cacnet.models.heads import Head, HeadContext, head_of
 from keras_cacnet.models.heads.base import positions, presence_classifier
 from keras_cacnet.models.heads.fcn import auxiliary_head
-from keras_cacnet.models.saving import (
-    require_current_format,
-    require_keras_format,
-    seed_states,
-    set_trainable_flags,
-    trainable_flags,
-)
-from keras_cacnet.models.semantic_encoding import semantic_encoding_loss, void_of
+from keras_cacnet.models.objective import TrainableModel
+from keras_cacnet.models.saving import SavableModel, require_current_format, set_trainable_flags, trainable_flags
 
 RES4_STRIDE = 16  # of a ResNet that is not dilated
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
-class SegmentationNetwork(keras.Model):
+class SegmentationNetwork(TrainableModel, SavableModel):
     """A dilated backbone, a head, and bilinear resizing to the size of the input.
 
     An FCN head on the last backbone stage but one adds an auxiliary loss in `fit`, and a head that encodes the image
@@ -128,9 +120,7 @@ class SegmentationNetwork(keras.Model):
         if presence is not None:
             outputs["presence"] = presence(decoded["encoding"])
         super().__init__(inputs=images, outputs=outputs["logits"], name=name)
-        # The same layers with what only training needs; a partial, so that Keras saves and counts them once.
-        self._with_losses = functools.partial(keras.Model(images, outputs, name="training"), training=True)
-        self._outputs_in_training = tuple(outputs)
+        self.set_training_outputs(images, outputs)
         self.dtype_policy = policy
 
         # === Config ===
@@ -174,130 +164,6 @@ class SegmentationNetwork(keras.Model):
                 "or crop the images, or train another reweighting"
             )
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        if training and isinstance(inputs, Mapping):
-            return self._with_losses(inputs["images"])
-        return super().call(inputs, training=training, mask=mask)
-
-    def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, *args: Any, **kwargs: Any
-    ) -> None:
-        """Configure training, as `keras.Model.compile` does.
-
-        Args:
-            optimizer: as Keras takes it.
-            loss: a `keras.losses.Loss` that takes logits; it is applied to the auxiliary logits too.
-            loss_weights: None, as there is one loss.
-            *args: what else Keras takes.
-            **kwargs: likewise.
-
-        Raises:
-            ValueError: a loss by name or a function, several losses, one that takes probabilities, or weights of
-                losses.
-        """
-        if loss_weights is not None:
-            raise ValueError(
-                f"loss_weights={loss_weights!r}: the network has one loss; the factors of the other terms are its "
-                "arguments auxiliary_weight and se_loss_weight"
-            )
-        self._auto_scale_loss = kwargs.get("auto_scale_loss", True)
-        super().compile(optimizer, require_loss(loss, self.output_names), None, *args, **kwargs)
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        config = super().get_compile_config()
-        # Keras leaves it out, and would lose the optimizer's state where it was False.
-        return config and {**config, "auto_scale_loss": self._auto_scale_loss}
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)
-
-    def train_step(self, *state_and_data: Any) -> Any:
-        """Keras' own step, with the images by name, so that `call` gives all outputs by name."""
-        *state, data = state_and_data
-        images, masks, weights = keras.utils.unpack_x_y_sample_weight(data)
-        named = images if isinstance(images, Mapping) else {"images": images}
-        return super().train_step(*state, (named, masks, weights))
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """The compiled loss; in training with the auxiliary and the semantic encoding loss at their weights.
-
-        Args:
-            x: not used.
-            y: masks, of the shape that the loss takes.
-            y_pred: logits; in training all outputs, as `model({"images": x}, training=True)` gives them.
-            sample_weight: as the loss takes it.
-            training: whether the other losses are added.
-
-        Returns:
-            A scalar.
-
-        Raises:
-            ValueError: in training, outputs that a loss needs are missing.
-        """
-        if self.loss is None:
-            raise ValueError("there is no loss: compile with loss=keras_cacnet.losses.SegmentationCrossentropy()")
-        outputs = y_pred if isinstance(y_pred, Mapping) else {"logits": y_pred}
-        total = super().compute_loss(x=x, y=y, y_pred=outputs["logits"], sample_weight=sample_weight, training=training)
-        if not training:
-            return total
-        if missing := [output for output in self._outputs_in_training if output not in outputs]:
-            raise ValueError(
-                f"the loss in training needs the outputs {', '.join(missing)}, and got the logits only: take what "
-                'model({"images": x}, training=True) gives, all outputs by name'
-            )
-        masks, weights = _only(y), _only(sample_weight)
-        # Keras has cast its total to floatx; a cast of the weighted terms leaves float64 gradients as they are.
-        if self.auxiliary is not None:
-            auxiliary = self.auxiliary_weight * self.loss(masks, outputs["auxiliary"], weights)
-            total = total + ops.cast(auxiliary, total.dtype)
-        if self.presence is not None:
-            presence = semantic_encoding_loss(masks, outputs["presence"], void_of(self.loss), weights)
-            total = total + ops.cast(self.se_loss_weight * presence, total.dtype)
-        return total
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        logits = y_pred["logits"] if isinstance(y_pred, Mapping) else y_pred
-        return super().compute_metrics(x, y, logits, sample_weight=sample_weight)
-
-    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Save the whole network as NAME.keras, as `keras.Model.save` does.
-
-        Raises:
-            ValueError: an HDF5 file, which could not be loaded.
-        """
-        require_keras_format(filepath)
-        super().save(filepath, *args, **kwargs)
-
-    def save_own_variables(self, store: Any) -> None:
-        """Save the random state of every dropout, so that a resumed run draws the same masks."""
-        for name, state in seed_states(self).items():
-            store[name] = state
-
-    def load_own_variables(self, store: Any) -> None:
-        """Take over the random states that are there: weights fit whatever `dropout` they were trained with."""
-        for name, state in seed_states(self).items():
-            if name in store.keys():  # noqa: SIM118, an HDF5 store has no `in`
-                state.assign(store[name])
-
-    def _run_through_graph(self, *args: Any, **kwargs: Any) -> Any:
-        # Once built, only keras.models.clone_model gives a call_fn; it would make a plain model without these losses.
-        if self.built and "call_fn" in kwargs:
-            raise ValueError(
-                f"keras.models.clone_model cannot clone {type(self).__name__}, whose training needs more than its "
-                "graph: take copy.deepcopy(model), or type(model).from_config(model.get_config()) for new weights; "
-                "keras.Model(model.inputs, model.outputs) can be cloned"
-            )
-        return super()._run_through_graph(*args, **kwargs)
-
     def get_config(self) -> dict[str, Any]:
         backbone = keras.saving.serialize_keras_object(self.backbone)
         require_current_format(backbone)
@@ -327,11 +193,6 @@ class SegmentationNetwork(keras.Model):
         network = cls(dtype=dtype, **config)
         set_trainable_flags(network, flags)
         return network
-
-
-def _only(value: Any) -> Any:
-    """What is given for the one output, alone or in a list or dict of one."""
-    return value if value is None else keras.tree.flatten(value)[0]
 
 
 @contextmanager

@@ -9,6 +9,54 @@ import keras
 LEGACY_SUFFIXES = (".h5", ".hdf5")
 
 
+class SavableModel(keras.Model):
+    """A functional model that comes back from a file as it was saved, or says which format would keep it.
+
+    Subclasses put `trainable_flags` into their config, and hand them to `set_trainable_flags` when built from it.
+    """
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Save the whole network as NAME.keras, as `keras.Model.save` does.
+
+        Raises:
+            ValueError: an HDF5 file, which could not be loaded.
+        """
+        require_keras_format(filepath)
+        super().save(filepath, *args, **kwargs)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Save the random state of every dropout, so that a resumed run draws the same masks."""
+        for name, state in seed_states(self).items():
+            store[name] = state
+
+    def load_own_variables(self, store: Any) -> None:
+        """Take over the random states that are there: weights fit whatever `dropout` they were trained with."""
+        for name, state in seed_states(self).items():
+            if name in store.keys():  # noqa: SIM118, an HDF5 store has no `in`
+                state.assign(store[name])
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse Keras' quantisation, which would save what cannot be loaded.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "Keras quantises dense layers only and could not load the saved network again: quantise a network when it "
+            "is exported, by kc.export.tflite(model, path, precision='int8')"
+        )
+
+    def _run_through_graph(self, *args: Any, **kwargs: Any) -> Any:
+        # Once built, only keras.models.clone_model gives a call_fn; it would make a plain model without these losses.
+        if self.built and "call_fn" in kwargs:
+            raise ValueError(
+                f"keras.models.clone_model cannot clone {type(self).__name__}, whose training needs more than its "
+                "graph: take copy.deepcopy(model), or type(model).from_config(model.get_config()) for new weights; "
+                "keras.Model(model.inputs, model.outputs) can be cloned"
+            )
+        return super()._run_through_graph(*args, **kwargs)
+
+
 def layers_by_path(layer: keras.layers.Layer, path: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
     """A layer and all layers in it, each before those in it.
 
@@ -20,9 +68,10 @@ def layers_by_path(layer: keras.layers.Layer, path: str = "") -> Iterator[tuple[
         The names of the layers on the way to a layer, joined by "/", and the layer.
 
     Example:
-        >>> inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="dense")], name="inner")
+        >>> image = keras.Input((2,), name="image")
+        >>> inner = keras.Model(image, keras.layers.Dense(2, name="dense")(image), name="inner")
         >>> [path for path, _ in layers_by_path(keras.Sequential([inner]))]
-        ['', 'inner', 'inner/dense']
+        ['', 'inner', 'inner/image', 'inner/dense']
     """
     yield path, layer
     for part in layer._flatten_layers(include_self=False, recursive=False):

@@ -1,9 +1,6 @@
 """`SegmentationNetwork` with every head: training, saving, export, half precision, JAX, bad settings."""
 
-import os
 import re
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -141,7 +138,7 @@ print(keras.backend.backend())
 
 
 @pytest.mark.slow
-def test_saved_under_tensorflow_they_load_under_jax(network_of, tmp_path):
+def test_saved_under_tensorflow_they_load_under_jax(network_of, tmp_path, run_on_jax):
     case = {
         "x": images(2, 32, 40),
         "odd": images(1, 17, 9),
@@ -152,15 +149,7 @@ def test_saved_under_tensorflow_they_load_under_jax(network_of, tmp_path):
         network.save(tmp_path / f"{name}.keras")
         case[name] = network(case["odd"])
     np.savez(tmp_path / "case.npz", **case)
-    result = subprocess.run(
-        [sys.executable, "-c", JAX, str(tmp_path), *SMALL],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout == "jax\n"
+    assert run_on_jax(JAX, tmp_path, *SMALL) == "jax\n"
 
 
 def test_a_head_by_name_has_its_defaults(small_backbone):
@@ -175,7 +164,7 @@ def test_a_head_by_name_has_its_defaults(small_backbone):
     [
         (lambda: SegmentationNetwork(4, "psp-net"), "no head 'psp-net'; did you mean pspnet"),
         (lambda: SegmentationNetwork(4, 512), "give one of cacnet, fcn, .*or an instance of Head"),
-        (lambda: SegmentationNetwork(0, "fcn"), "num_classes must be at least 1 and a whole number, got 0"),
+        (lambda: SegmentationNetwork(0, "fcn"), "num_classes must be at least 2 and a whole number, got 0"),
         (lambda: PSPHead(pool_sizes=()), "pool_sizes must be a sequence of at least one whole number"),
         (lambda: PSPHead(pool_sizes=(1, 0)), r"pool_sizes must be whole numbers from 1 on, got \(1, 0\)"),
         (lambda: APCHead(pool_sizes=3), "got 3"),
@@ -189,3 +178,29 @@ def test_a_head_by_name_has_its_defaults(small_backbone):
 def test_bad_settings_are_named(make, told):
     with pytest.raises(ValueError, match=told):
         make()
+
+
+@pytest.fixture
+def channels_first():
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_keras_data_format_changes_nothing(small_backbone, name, tmp_path, request):
+    """A network is channels last throughout, where Keras' own default is channels first too."""
+
+    def build():
+        keras.utils.set_random_seed(1)
+        return SegmentationNetwork(4, SMALL[name], backbone=small_backbone, dropout=0.0)
+
+    network, x = build(), images(2, 17, 24)
+    network.save(tmp_path / "network.keras")
+    wanted = network({"images": x}, training=False), network({"images": x}, training=True)
+    request.getfixturevalue("channels_first")
+    restored, again = keras.models.load_model(tmp_path / "network.keras"), build()
+    for one in (restored, again):
+        assert np.array_equal(one({"images": x}, training=False), wanted[0])
+        found = one({"images": x}, training=True)
+        assert all(np.array_equal(found[output], wanted[1][output]) for output in wanted[1])

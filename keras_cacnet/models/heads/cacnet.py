@@ -57,7 +57,7 @@ class CaCHead(Head):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.kernel_sizes, Sequence) or isinstance(self.kernel_sizes, str):
+        if not isinstance(self.kernel_sizes, Sequence | np.ndarray) or isinstance(self.kernel_sizes, str):
             raise ValueError(f"kernel_sizes must be a sequence, one size per head, got {self.kernel_sizes!r}")
         self._keep(
             kernel_sizes=per_head_kernel_sizes(self.kernel_sizes, len(self.kernel_sizes)),

@@ -1,9 +1,6 @@
 """Table 6's alternatives inside CaCNet: their place, training, costs, other backends, and the one size of "fc"."""
 
-import os
 import re
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -153,7 +150,8 @@ print(keras.backend.backend())
 """
 
 
-def test_under_jax_they_load_and_train(tmp_path, randomise_statistics):
+@pytest.mark.slow
+def test_under_jax_they_load_and_train(tmp_path, randomise_statistics, run_on_jax):
     """All of them in a row, saved under TensorFlow with batch norms that are synchronised there."""
     keras.utils.set_random_seed(0)
     settings = {"kernel_size": 3, "dilation_rates": (1, 2), "dtype": "float32"}
@@ -165,15 +163,7 @@ def test_under_jax_they_load_and_train(tmp_path, randomise_statistics):
     x = np.random.default_rng(0).normal(size=(4, 4, 5, 32)).astype("float32")
     np.savez(tmp_path / "case.npz", x=x, y=chain(x))
     chain.save(tmp_path / "chain.keras")
-    result = subprocess.run(
-        [sys.executable, "-c", JAX, str(tmp_path)],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout == "jax\n"
+    assert run_on_jax(JAX, tmp_path) == "jax\n"
 
 
 def test_fc_refuses_other_sizes_and_names_both(networks, tmp_path):
@@ -212,3 +202,29 @@ def test_fc_refuses_other_sizes_and_names_both(networks, tmp_path):
 def test_bad_settings_are_named(settings, told):
     with pytest.raises(ValueError, match=told):
         network_of(settings["reweighting"], **settings)
+
+
+def test_none_is_cac_with_the_modules_taken_out(randomise_statistics):
+    """This project's control: the heads' 3x3 convolutions, and nothing that re-weights."""
+    control, cac = network_of("none"), network_of("cac")
+    randomise_statistics(cac)
+    modules = [layer for layer in cac.decoder.layers if isinstance(layer, kc.CaCLayer)]
+    assert len(modules) == 2
+    taken_out = sum(module.count_params() for module in modules)
+    assert control.count_params() == cac.count_params() - taken_out
+    kept = [weight for weight in cac.weights if not re.search(r"head_\d_cac/", weight.path)]
+    assert [weight.path for weight in control.weights] == [weight.path for weight in kept]
+    control.set_weights([np.array(weight) for weight in kept])
+    x = images(2, 30, 40).astype("float32")
+    part = {layer.name: layer for layer in cac.decoder.layers}
+    features = cac.backbone(np.pad(x, ((0, 0), (0, 2), (0, 0), (0, 0)), "edge"))["P5"]
+    before = keras.Model(cac.decoder.input, [part["head_1_relu"].output, part["head_2_relu"].output])(features)
+    reduced = keras.Model(cac.decoder.input, part["reduction_relu"].output)(features)
+    logits = part["classifier"](tf.concat([*before, part["pooling"](reduced)], axis=-1))
+    # The same arithmetic in another order of float32 sums.
+    assert np.allclose(control(x), tf.image.resize(logits, (32, 40))[:, :30], rtol=1e-4, atol=1e-4)
+    assert not np.allclose(control(x), cac(x), rtol=1e-2, atol=1e-2)
+    with pytest.raises(ValueError, match="reweighting='none': there is no weighting"):
+        control.weighting_maps(x)
+    with pytest.raises(ValueError, match="no layer for reweighting='none'"):
+        reweighting_layer("none")

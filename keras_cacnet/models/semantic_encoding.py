@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_cacnet.labels import pixel_weights
 from keras_cacnet.layers.replicas import sum_over_replicas
 
 
@@ -62,7 +63,7 @@ def semantic_encoding_loss(masks: Any, scores: Any, ignore_class: int | None = N
     Shapes:
         - masks: (B, H, W) or (B, H, W, 1)
         - scores: (B, C)
-        - sample_weight: none, (B,) or (B, H, W)
+        - sample_weight: none, (), (B,) or (B, 1) for images, (B, H, W) or (B, H, W, 1) for pixels
         - result: scalar, in nats per image and class
 
     Returns:
@@ -77,13 +78,16 @@ def semantic_encoding_loss(masks: Any, scores: Any, ignore_class: int | None = N
         Zhang et al., "Context Encoding for Semantic Segmentation", CVPR 2018, Section 3.1, "Semantic Encoding Loss".
     """
     scores = ops.convert_to_tensor(scores)
+    by_pixel = False
     if sample_weight is not None:
-        sample_weight = ops.cast(sample_weight, scores.dtype)
-    by_pixel = sample_weight is not None and len(sample_weight.shape) > 1
+        masks = ops.convert_to_tensor(masks)
+        logits_like = masks if len(masks.shape) == 4 else ops.expand_dims(masks, -1)
+        sample_weight = pixel_weights(sample_weight, logits_like, scores.dtype)
+        by_pixel = tuple(sample_weight.shape[1:]) != (1, 1)
     present = classes_present(masks, scores.shape[-1], ignore_class, sample_weight if by_pixel else None)
     weights = ops.cast(ops.any(present, axis=-1), scores.dtype)
     if sample_weight is not None and not by_pixel:
-        weights = weights * sample_weight
+        weights = weights * ops.reshape(sample_weight, (-1,))
     targets = ops.cast(present, scores.dtype)
     # -t log(sigmoid(z)) - (1 - t) log(1 - sigmoid(z)), without overflow for any z.
     entropies = ops.maximum(scores, 0) - scores * targets + ops.log1p(ops.exp(-ops.abs(scores)))

@@ -50,6 +50,7 @@ class SegmentationCrossentropy(keras.losses.Loss):
     def __init__(
         self,
         ignore_class: int | None = 255,
+        *,
         reduction: str | None = "mean_with_sample_weight",
         name: str | None = "segmentation_crossentropy",
         dtype: Any = None,

@@ -60,6 +60,19 @@ def test_equals_numpy():
     assert float(semantic_encoding_loss(masks()[3:], scores[3:], 255)) == 0
 
 
+@pytest.mark.parametrize("tail", [(1,), (1, 1), (32, 40, 1)])
+def test_weights_of_other_ranks_are_those_of_the_loss(tail):
+    scores = np.random.default_rng(1).normal(size=(4, CLASSES))
+    weights = np.random.default_rng(2).uniform(0.5, 2, (4, *tail))
+    plain = weights.reshape((4, 32, 40) if 32 in tail else 4)
+    for labels in (masks(), masks()[..., None]):
+        assert float(semantic_encoding_loss(labels, scores, 255, weights)) == pytest.approx(
+            float(semantic_encoding_loss(masks(), scores, 255, plain)), rel=1e-14
+        )
+    with pytest.raises(ValueError, match=r"got \(4, 32\)"):
+        semantic_encoding_loss(masks(), scores, 255, np.ones((4, 32)))
+
+
 def test_large_scores_neither_overflow_nor_lose_their_gradient():
     scores = tf.Variable([[200.0, -200.0, 200.0, -200.0]])
     with tf.GradientTape() as tape:

@@ -205,7 +205,7 @@ class Recipe:
             'learning_rate=0.001 is for a pretrained backbone, and this one starts from random weights: ...'
         """
         scratch, default = FROM_SCRATCH["learning_rate"], Recipe.learning_rate
-        if self.weights is None and self.learning_rate < scratch / 4:
+        if self.weights is None and self.learning_rate < scratch / 2:
             rates = " ".join(f"{name}={value:g}" for name, value in FROM_SCRATCH.items())
             return (
                 f"learning_rate={self.learning_rate} is for a pretrained backbone, and this one starts from random "

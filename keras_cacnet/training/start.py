@@ -61,6 +61,12 @@ class Job:
     data_dir: str | os.PathLike[str] | None = None
     recipe_name: str | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.recipe, Recipe):
+            raise ValueError(f"recipe must be a keras_cacnet.training.Recipe, got {self.recipe!r}")
+        if not hasattr(self.dataset, "source"):
+            raise ValueError(f"dataset must be what keras_cacnet.datasets.open_dataset gives, got {self.dataset!r}")
+
 
 class Start(NamedTuple):
     """A run before its next step.
@@ -113,21 +119,19 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
     source = _training_source(recipe, dataset, strategy.num_replicas_in_sync)
     scored = _scored_source(recipe, dataset, seen)
     steps_per_epoch = len(source) // recipe.batch_size
-    progress = Progress()
+    progress, doubts = Progress(), [] if former or other else [recipe.rate_warning()]
     require_agreement(strategy, [goes_on, settings])
     with _claimed(folder, anew=former is None) if chief else nullcontext():
         keras.utils.set_random_seed(recipe.seed)
         if not goes_on:
             with strategy.scope():
-                model, progress = (
-                    _new_model(recipe, dataset.classes, other, steps_per_epoch * recipe.epochs),
-                    Progress(),
-                )
+                model = _new_model(recipe, dataset.classes, other, steps_per_epoch * recipe.epochs)
         splits = [recipe.split] if scored is None else [recipe.split, str(recipe.validation_split)]
         require_layout(dataset, splits)
         if former is None:
-            for finding in require_labels(dataset, *splits):
-                warnings.warn(f"{dataset.name}: {finding.where}: {finding.message}", TrainingWarning, stacklevel=3)
+            doubts += [f"{dataset.name}: {one.where}: {one.message}" for one in require_labels(dataset, *splits)]
+        for doubt in filter(None, doubts if chief else ()):
+            warnings.warn(doubt, TrainingWarning, stacklevel=3)
         images = {split: len(dataset.source(split)) for split in dataset.splits}
         digests = {split: fingerprint(dataset, split) for split in splits}
         if former:
@@ -227,8 +231,6 @@ def _new_model(recipe: Recipe, classes: ClassTable, other: Run | None, total_ste
     if other:
         model = other.network_for(recipe, classes)
     else:
-        if warning := recipe.rate_warning():
-            warnings.warn(warning, TrainingWarning, stacklevel=4)
         # On one device as well, so that a run can go on with more.
         model = CaCNet(len(classes), **recipe.network_arguments(), synchronized=True)
     sgd = SGD(

@@ -59,6 +59,10 @@ def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str
     Reference:
         Section 4.1 of the CaC-Net paper, "Training Setting".
     """
+    if not isinstance(job, Job):
+        raise ValueError(
+            f"train takes a keras_cacnet.training.Job, such as Job(recipe, dataset, 'runs/mine'); got {job!r}"
+        )
     strategy = strategy or tf.distribute.get_strategy()
     with StopSignals() as stop, lost_workers(strategy), _floats_of(job.recipe):
         start = begin(job, strategy)

@@ -168,14 +168,21 @@ error = np.abs(np.asarray(model(case["x"])) - case["y"]).max() / np.abs(case["y"
 assert error < 1e-5, error
 trains = len(model.trainable_weights)
 assert trains == case["trains"], trains
+image = x = keras.Input((None, None, 3))
+levels = {}
+for level, stride in (("P3", 8), ("P4", 2), ("P5", 2)):
+    x = levels[level] = keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="relu")(x)
+model = kc.CaCNet(4, backbone=keras.Model(image, levels), head_channels=8, num_heads=1, synchronized=True)
 model.compile(kc.optimizers.SGD(0.05), kc.losses.SegmentationCrossentropy(), metrics=[kc.metrics.MeanIoU(4)])
+before = np.asarray(model.auxiliary.trainable_weights[0])
 losses = model.fit(case["x"], case["masks"], epochs=6, batch_size=2, verbose=0).history["loss"]
 assert losses[-1] < losses[0], losses
+assert np.any(before != model.auxiliary.trainable_weights[0])
 print(keras.backend.backend())
 """
 
 
-def test_under_jax_a_saved_model_loads_without_keras_cv_and_trains(tmp_path, randomise_statistics, run_on_jax):
+def test_under_jax_a_saved_model_loads_and_a_network_trains(tmp_path, randomise_statistics, run_on_jax):
     network = small(synchronized=True)
     randomise_statistics(network)
     network.auxiliary.get_layer("auxiliary_norm").trainable = False

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,18 +32,15 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
         The path.
 
     Raises:
-        ValueError: a file is in the way, or the folder (or where it would be made) is not writable.
+        ValueError: a file is in the way.
+        OSError: nothing can be written there, or where it would be made.
 
     Example:
         >>> writable_folder("made/later").as_posix()
         'made/later'
     """
     folder = user_path(path)
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise ValueError(f"{there} is a file, and a folder is needed: name another folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"{folder} cannot be written: name another folder, or make {there} writable")
+    require_writable(folder, folder)
     return folder
 
 
@@ -56,7 +54,8 @@ def writable_file(path: str | os.PathLike[str]) -> Path:
         The path.
 
     Raises:
-        ValueError: it is a folder, or its folder cannot be written.
+        ValueError: it is a folder, or a file is in the way.
+        OSError: nothing can be written in its folder.
 
     Example:
         >>> writable_file("scores.json").name
@@ -65,8 +64,34 @@ def writable_file(path: str | os.PathLike[str]) -> Path:
     file = user_path(path)
     if file.is_dir():
         raise ValueError(f"{file} is a folder, and a file is needed: name a file in it")
-    writable_folder(file.parent)
+    require_writable(file, file.parent)
     return file
+
+
+def require_writable(path: Path, folder: Path) -> None:
+    """Refuse a place where nothing can be written, tried out in the nearest folder that is there.
+
+    Args:
+        path: what is to be written.
+        folder: the folder that it goes into, or that it is; it may be made later.
+
+    Raises:
+        ValueError: something that is no folder is in the way.
+        OSError: nothing can be written there.
+    """
+    there = folder
+    while not os.path.lexists(there):
+        there = there.parent
+    if not there.is_dir():
+        raise ValueError(f"{there} is no folder, and a folder is needed: name another one")
+    try:
+        # The bits of a folder say nothing of read-only file systems, root or access lists.
+        with tempfile.TemporaryDirectory(prefix=".writable-", dir=there):
+            pass
+    except OSError as error:
+        raise type(error)(
+            f"{path} cannot be written: {error.strerror} in {there}; name a place in which you may write"
+        ) from error
 
 
 def existing(path: Path) -> Path:

@@ -16,7 +16,7 @@ from keras_cacnet.files import writable_file, writable_folder
 for check, path in ((writable_folder, "locked/new/folder"), (writable_file, "locked/scores.json")):
     try:
         check(path)
-    except ValueError as error:
+    except OSError as error:
         print(error)
 """
 
@@ -38,8 +38,8 @@ def test_a_folder_that_the_file_system_locks_is_refused(tmp_path):
     words = [*as_anybody(), sys.executable, "-c", SCRIPT]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        f"{name} cannot be written: name another folder, or make {locked} writable"
-        for name in ("locked/new/folder", "locked")
+        f"{name} cannot be written: Permission denied in locked; name a place in which you may write"
+        for name in ("locked/new/folder", "locked/scores.json")
     ]
     assert not list(locked.iterdir())
 
@@ -55,7 +55,7 @@ def test_places_that_can_be_written_are_left_as_they_are(tmp_path, monkeypatch):
 def test_what_is_in_the_way_is_named(tmp_path):
     (tmp_path / "file").touch()
     for check in (writable_folder, writable_file):
-        with pytest.raises(ValueError, match=f"{tmp_path / 'file'} is a file, and a folder is needed"):
+        with pytest.raises(ValueError, match=f"{tmp_path / 'file'} is no folder, and a folder is needed"):
             check(tmp_path / "file" / "a" / "b")
     with pytest.raises(ValueError, match=f"{tmp_path} is a folder, and a file is needed"):
         writable_file(tmp_path)

@@ -1,9 +1,7 @@
 """Where an export is put: what is refused before it is made, and how it gets there whole or not at all."""
 
-import os
 import re
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_cacnet.files import write_atomically
+from keras_cacnet.files import require_writable, write_atomically
 
 EXTRA = "assets.extra"
 """The one folder of a SavedModel that servers leave to its owner."""
@@ -34,7 +32,7 @@ def require_folder_place(path: Path, overwrite: bool) -> None:
     """
     if path.name in ("", ".."):
         raise ValueError(f"{path} is no name for a folder of its own: give one, such as cacnet/1")
-    _require_writable(path)
+    require_writable(path, path.parent)
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise ValueError(
             f"{path} is a {'link' if path.is_symlink() else 'file'}; a SavedModel is a folder: name another place"
@@ -65,7 +63,7 @@ def require_file_place(path: Path, suffix: str, overwrite: bool) -> None:
     """
     if path.suffix != suffix:
         raise ValueError(f"{path} does not end in {suffix}, by which the file is known: name it {path.name}{suffix}")
-    _require_writable(path)
+    require_writable(path, path.parent)
     if path.is_symlink() or path.is_dir():
         raise ValueError(
             f"{path} is a {'link' if path.is_symlink() else 'folder'}; the export is a file: name another place"
@@ -156,22 +154,6 @@ def one_line_errors(path: Path, mend: str = "make room there, or name another pl
         raise OSError(f"{path} cannot be written: {said.rpartition('; ')[2]}; {mend}") from error
     except OSError as error:
         raise type(error)(f"{path} cannot be written: {error.strerror or error}; {mend}") from error
-
-
-def _require_writable(path: Path) -> None:
-    folder = path.parent
-    while not os.path.lexists(folder):
-        folder = folder.parent
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder, so {path} cannot be written in it: name another place")
-    try:
-        # Tried out, for the bits of a folder do not tell of read-only file systems, root or access lists.
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.partial-", dir=folder):
-            pass
-    except OSError as error:
-        raise type(error)(
-            f"{path} cannot be written: {error.strerror} in {folder}; name a place in which you may write"
-        ) from error
 
 
 @contextmanager

@@ -140,7 +140,7 @@ def test_evaluate_refuses_places_that_cannot_be_written_before_it_scores(workpla
     in_the_way = workplace / "coast" / "classes.txt"
     words = ["evaluate", str(workplace / "run"), "--data", str(workplace / "coast")]
     assert main([*words, flag, str(in_the_way / "place")]) == 2
-    assert capsys.readouterr().err == f"error: {in_the_way} is a file, and a folder is needed: name another folder\n"
+    assert capsys.readouterr().err == f"error: {in_the_way} is no folder, and a folder is needed: name another one\n"
 
 
 def test_a_tilde_is_the_home_folder(workplace, tmp_path, monkeypatch):

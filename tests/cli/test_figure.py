@@ -156,7 +156,7 @@ def test_bad_input_gives_one_line_and_status_2(place, capsys):
         (["4", *ours, "--baseline", "x", *output, image], "--baseline goes with Figure 3"),
         (["4", "--run", str(place / "fcn"), *output, image], "num_heads=0"),
         (["4", *ours, "--channels", "3", "--seed", "1", *output, image], "--seed draws channels at random"),
-        (["3", *ours, "--output", image + "/bad.png", image], "is a file, and a folder is needed"),
+        (["3", *ours, "--output", image + "/bad.png", image], "is no folder, and a folder is needed"),
         (["4", *ours, "--channels", "3,16", *output, image], "head_1 has the channels 0 to 15, not 16"),
         (["4", *ours, "--head", "0", *output, image], "no head 0; it has head_1, head_2"),
         (["4", *ours, "--count", "0", *output, image], "at least 1, got 0"),

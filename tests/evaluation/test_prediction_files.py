@@ -1,4 +1,6 @@
+import errno
 import os
+import tempfile
 import unicodedata
 
 import keras
@@ -123,17 +125,20 @@ def test_pictures_of_an_earlier_prediction_are_replaced(build_model, classes, ph
 
 
 def test_the_output_must_not_be_a_file(model, classes, photos):
-    with pytest.raises(ValueError, match=r"notes\.txt is a file, and a folder is needed"):
+    with pytest.raises(ValueError, match=r"notes\.txt is no folder, and a folder is needed"):
         predict_files(model, [photos], photos / "notes.txt", classes)
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_any_work(model, classes, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    def refuse(**_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
     for use in (
         lambda out: predict_files(model, [photos], out, classes, progress=False),
         lambda out: prediction_writer([], out, classes),
     ):
-        with pytest.raises(ValueError, match=rf"out cannot be written: name another folder, or make {tmp_path} writ"):
+        with pytest.raises(PermissionError, match=rf"out cannot be written: Permission denied in {tmp_path}; name a p"):
             use(tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert model.get_layer("traced").traces == 0
@@ -228,7 +233,7 @@ def test_weighting_draws_figure_4_with_the_channels_it_prints(classes, photos, t
 def test_weighting_takes_the_channels_that_are_asked_for(classes, photos, tmp_path, capsys):
     images = x = keras.Input((None, None, 3))
     levels = {}
-    for level, stride in (("P4", 8), ("P5", 2)):
+    for level, stride in (("P4", 16), ("P5", 2)):
         x = levels[level] = keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="relu")(x)
     cacnet = kc.CaCNet(5, backbone=keras.Model(images, levels), output_stride=16, head_channels=8)
     files, settings = [photos / "plain.png"], {"weighting": True, "progress": False}
@@ -273,7 +278,7 @@ def test_the_data_set_is_never_overwritten(classes, tmp_path):
 
 def test_a_file_is_no_folder(classes, tmp_path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(ValueError, match="out is a file, and a folder is needed"):
+    with pytest.raises(ValueError, match="out is no folder, and a folder is needed"):
         prediction_writer([], tmp_path / "out", classes)
 
 

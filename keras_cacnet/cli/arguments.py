@@ -83,7 +83,7 @@ def given_protocol(options: argparse.Namespace) -> evaluation.Protocol | None:
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", metavar="NAME", help="an experiment of the paper, see `keras-cacnet recipes`")
+    parser.add_argument("--recipe", metavar="NAME", help="a recipe of the paper, see `keras-cacnet recipes`")
     parser.add_argument(
         "--set",
         dest="settings",

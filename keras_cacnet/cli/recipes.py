@@ -7,7 +7,7 @@ from keras_cacnet.cli.arguments import AddCommand
 
 def add(command: AddCommand) -> None:
     """Add the command to the parser."""
-    parser = command("recipes", run, "list the paper's experiments, or show one in full")
+    parser = command("recipes", run, "list the paper's recipes, or show one in full")
     parser.add_argument("name", nargs="?", metavar="NAME", help="show this one: commands, figures, every setting")
 
 

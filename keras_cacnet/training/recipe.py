@@ -61,8 +61,8 @@ class Recipe:
     """The settings of one training run; the defaults are the paper's for PASCAL Context with ResNet-50.
 
     Only the ImageNet weights are left out of them, which have to be fetched; without them take `FROM_SCRATCH`. Every
-    field says what it is and who chose its default, see `origin`; `keras_cacnet.paper` has a recipe for every
-    experiment of the paper.
+    field says what it is and who chose its default, see `origin`; `keras_cacnet.paper` has those
+    of the paper by name.
 
     Raises:
         ValueError: a value of the wrong type or outside its range, or one that would have no effect; the message

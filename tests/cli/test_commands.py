@@ -224,10 +224,13 @@ def test_training_on_a_bad_mask_says_which(workplace, tmp_path, capsys):
         (["export", "x", "--output", "x", "--size", "64"], "--size goes with --format tflite or onnx alone"),
         (["export", "x", "--output", "x", "--calibration", "y"], "--calibration goes with --format tflite alone"),
         (["summary", "--set", "backbone=resnet51"], "resnet51"),
-        (["summary", "--set", "reweighting=senet"], "one of cac, fixed, fc, gap, se, enc, got 'senet'"),
-        (["summary", "--heads", "fcn,pspent"], "no head 'pspent'. Did you mean 'pspnet'?"),
+        (["summary", "--set", "reweighting=senet"], "one of cac, fixed, fc, gap, se, enc, none, got 'senet'"),
+        (["summary", "--heads", "fcn,pspent"], "no head 'pspent'; did you mean pspnet?"),
         (["summary", "--heads", ""], "name at least one head of cacnet"),
-        (["summary", "--set", "reweighting=enc", "se_loss_weight=-1"], "se_loss_weight must be 0 or more, got -1.0"),
+        (
+            ["summary", "--set", "reweighting=enc", "se_loss_weight=-1"],
+            "se_loss_weight must be 0 or more and finite, got -1.0",
+        ),
         (
             "summary --set backbone=resnet14_narrow reweighting=fc crop_size=64 --size 64x80".split(),
             "64x64 pixels alone, for reweighting='fc' has a weight for every position; got 64x80",

@@ -2,6 +2,8 @@
 
 import math
 import os
+import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -121,6 +123,16 @@ def test_a_score_that_is_no_number_counts_as_none(tmp_path, loop):
         set_bias(loop, float(epoch))
         checkpoints.after_epoch(loop, {"val_mean_iou": score})
         assert bias(tmp_path / "best.keras") == [0, 1, 2, 2][epoch]
+
+
+def test_a_checkpoint_is_verified_once_when_it_is_read(tmp_path, loop, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.after_epoch(loop, {})
+    verified, testzip = [], zipfile.ZipFile.testzip
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda self: (verified.append(self.filename), testzip(self))[1])
+    checkpoints.resume()
+    load_checkpoint(tmp_path / "best.keras")
+    assert [Path(name).name for name in verified] == ["last.keras", "best.keras"]
 
 
 def test_the_home_folder(tmp_path, loop, monkeypatch):

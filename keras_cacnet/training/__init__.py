@@ -9,6 +9,7 @@ _ON_FIRST_USE = {
     "FROM_SCRATCH": "recipe",
     "CheckpointError": "checkpoints",
     "Checkpoints": "checkpoints",
+    "Features": "features",
     "Job": "start",
     "Loop": "loop",
     "NonFiniteTraining": "checkpoints",

@@ -19,6 +19,7 @@ from keras_cacnet.datasets import check_labels, check_layout, fingerprint, share
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.files import user_path, write_json
 from keras_cacnet.models.cacnet import CaCNet
+from keras_cacnet.models.freezing import freeze
 from keras_cacnet.models.heads import HEAD_LAYERS
 from keras_cacnet.training.checkpoints import Progress, TrainingWarning, has_checkpoint, resume_checkpoint
 from keras_cacnet.training.cluster import is_chief, require_agreement
@@ -71,6 +72,7 @@ class Start(NamedTuple):
         progress: how far it has come.
         source: the examples that it is trained on.
         scored: the examples that it is scored on, if any.
+        digest: of the contents of the source.
     """
 
     folder: Path
@@ -78,6 +80,7 @@ class Start(NamedTuple):
     progress: Progress
     source: Source
     scored: Source | None
+    digest: str
 
 
 def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
@@ -124,7 +127,7 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
         if chief and former is None:
             write_json(folder / "classes.json", dataset.classes.to_json())
             write_json(folder / "config.json", {**_origin(job, other), "trained_on": seen, **data, **environment()})
-    return Start(folder, model, progress, source, scored)
+    return Start(folder, model, progress, source, scored, data["digests"][recipe.split])
 
 
 def environment() -> dict[str, Any]:
@@ -211,6 +214,8 @@ def _new_model(job: Job, other: Run | None, total_steps: int) -> keras.Model:
             warnings.warn(warning, TrainingWarning, stacklevel=4)
         # On one device as well, so that a run can go on with more.
         model = CaCNet(len(classes), **recipe.network_arguments(), synchronized=True)
+    model.loss_stride = recipe.loss_stride
+    freeze(model, recipe.freeze)
     sgd = SGD(
         poly(recipe.learning_rate, total_steps, recipe.poly_power),
         momentum=recipe.momentum,

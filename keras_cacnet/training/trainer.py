@@ -12,8 +12,10 @@ import tensorflow as tf
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.source import Source
 from keras_cacnet.pipeline.batches import evaluation_batches, training_batches, window_batches
+from keras_cacnet.pipeline.views import Views
 from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss, TrainingWarning
 from keras_cacnet.training.cluster import is_chief, lost_workers
+from keras_cacnet.training.features import Features
 from keras_cacnet.training.logs import Curve, Log
 from keras_cacnet.training.loop import Loop, Validation
 from keras_cacnet.training.metrics import Crossentropy, MeanIoU, PixelAccuracy
@@ -27,7 +29,9 @@ def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str
 
     Images of the recipe's split are cropped and augmented; its validation split, where the data set has one, is
     scored on whole images, or, where the network takes images of one size only (`reweighting="fc"`), on windows of
-    the crops' size that lie side by side. The best checkpoint is the one with the largest mIoU there.
+    the crops' size that lie side by side; with `image_size` larger images are scored as small as that. The best
+    checkpoint is the one with the largest mIoU there. With `cached_views` the features of the frozen backbone are
+    computed first, or taken from an earlier run, see `Features`.
 
     The number of devices changes nothing but the time, dropout apart. SIGTERM and SIGINT save the run and stop it.
     A run that is finished is returned as it is, with a warning.
@@ -64,7 +68,7 @@ def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str
     chief, recipe = is_chief(strategy), job.recipe
     with StopSignals() as stop, lost_workers(strategy), _floats_of(recipe):
         checkpoints = Checkpoints(job.output, job.save_every, chief=chief)
-        folder, model, progress, source, scored = begin(job, strategy)
+        folder, model, progress, source, scored, digest = begin(job, strategy)
         if progress.epochs == recipe.epochs:
             message = f"{folder} is finished: all {recipe.epochs} epochs are done, and nothing was trained"
             warnings.warn(message, TrainingWarning, stacklevel=2)
@@ -72,8 +76,11 @@ def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str
         checkpoints.best = progress.best
         classes = job.dataset.classes
         validation = None if scored is None else _validation(recipe, scored, classes, strategy)
+        features = _features(recipe, model, source, digest) if recipe.cached_views else None
+        if features:
+            features.fill(model, source, classes, verbose=chief and verbose != 0)
         Loop(model, recipe.epochs, len(source) // recipe.batch_size, validation, progress).run(
-            _batches(recipe, source, classes, progress.step, strategy),
+            _batches(recipe, source, classes, features, progress.step, strategy),
             _callbacks(folder, progress.step, chief),
             checkpoints,
             stop,
@@ -93,22 +100,43 @@ def _floats_of(recipe: Recipe) -> Iterator[None]:
         keras.config.set_floatx(before)
 
 
-def _batches(recipe: Recipe, source: Source, classes: ClassTable, step: int, strategy: tf.distribute.Strategy) -> Any:
-    """The batches from a step on, each shared by all replicas of the strategy."""
+def _features(recipe: Recipe, model: keras.Model, source: Source, digest: str) -> Features:
+    """Which features the run is trained on, and where they are kept."""
+    scales = (recipe.scale_min, recipe.scale_max)
+    views = Views(recipe.cached_views, recipe.crop_size, scales, recipe.flip, recipe.image_size)
+    return Features.of(model, source, views, recipe.cached_dtype, digest)
+
+
+def _batches(
+    recipe: Recipe,
+    source: Source,
+    classes: ClassTable,
+    features: Features | None,
+    step: int,
+    strategy: tf.distribute.Strategy,
+) -> Any:
+    """The batches from a step on, of images or of features, each shared by all replicas of the strategy."""
 
     def batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        shared = training_batches(
-            source,
-            classes,
-            batch_size=recipe.batch_size,
-            crop_size=recipe.crop_size,
-            steps=len(source) // recipe.batch_size * recipe.epochs,
-            start_step=step,
-            seed=recipe.seed,
-            scale_range=(recipe.scale_min, recipe.scale_max),
-            flip=recipe.flip,
-            shard=(context.input_pipeline_id, context.num_input_pipelines),
-        )
+        steps: dict[str, Any] = {
+            "batch_size": recipe.batch_size,
+            "steps": len(source) // recipe.batch_size * recipe.epochs,
+            "start_step": step,
+            "seed": recipe.seed,
+            "shard": (context.input_pipeline_id, context.num_input_pipelines),
+        }
+        if features:
+            shared = features.batches(**steps)
+        else:
+            shared = training_batches(
+                source,
+                classes,
+                crop_size=recipe.crop_size,
+                scale_range=(recipe.scale_min, recipe.scale_max),
+                flip=recipe.flip,
+                image_size=recipe.image_size,
+                **steps,
+            )
         # Of one batch a part for every replica.
         return shared.rebatch(recipe.batch_size // context.num_replicas_in_sync, drop_remainder=True)
 
@@ -119,9 +147,10 @@ def _validation(recipe: Recipe, scored: Source, classes: ClassTable, strategy: t
     """The images to score, whole or in windows, of which every replica has its own."""
 
     def batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        shared = {
+        shared: dict[str, Any] = {
             "replicas": context.num_replicas_in_sync,
             "shard": (context.input_pipeline_id, context.num_input_pipelines),
+            "image_size": recipe.image_size,
         }
         if recipe.input_size is None:
             return evaluation_batches(scored, classes, **shared)

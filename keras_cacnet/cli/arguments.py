@@ -18,6 +18,7 @@ from keras_cacnet.training.recipe import PRECISIONS, Recipe, with_settings
 if TYPE_CHECKING:
     from keras_cacnet import evaluation
     from keras_cacnet.paper import Experiment
+    from keras_cacnet.training.run import Run
 
 
 class AddCommand(Protocol):
@@ -64,6 +65,15 @@ def add_protocol(
     option("--stride", "distance of the windows, as a share of their size (default: 2/3)", type=_share)
     option("--fusion", "softmax_mean or exp_sum, PyTorch-Encoding's (default: softmax_mean)")
     option("--base-size", "long side of images at scale 1, in pixels (default: their own)", type=int)
+    option("--image-size", "long side that larger images are brought to first (default: the run's)", type=int)
+
+
+def protocol_of(options: argparse.Namespace, trained: Run) -> evaluation.Protocol:
+    """The protocol that is given, with the run's `image_size` unless it has a size of its own."""
+    given = given_protocol(options)
+    if given is None:
+        return trained.protocol
+    return given if given.base_size or given.image_size else replace(given, image_size=trained.recipe.image_size)
 
 
 def given_protocol(options: argparse.Namespace) -> evaluation.Protocol | None:

@@ -18,6 +18,7 @@ from keras_cacnet.training.recipe import PRECISIONS, Recipe, with_settings
 if TYPE_CHECKING:
     from keras_cacnet import evaluation
     from keras_cacnet.paper import Experiment
+    from keras_cacnet.training.recipes import PurposeRecipe
     from keras_cacnet.training.run import Run
 
 
@@ -93,7 +94,11 @@ def given_protocol(options: argparse.Namespace) -> evaluation.Protocol | None:
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", metavar="NAME", help="an experiment of the paper, see `keras-cacnet recipes`")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="laptop, finetune, scratch, or an experiment of the paper; see `keras-cacnet recipes`",
+    )
     parser.add_argument(
         "--set",
         dest="settings",
@@ -109,6 +114,23 @@ def given_experiment(options: argparse.Namespace) -> Experiment | None:
     from keras_cacnet.paper import experiment_named
 
     return experiment_named(options.recipe) if options.recipe else None
+
+
+def given_purpose(options: argparse.Namespace) -> PurposeRecipe | None:
+    """The recipe by purpose that `--recipe` names, if it names one; a name that no recipe has is refused."""
+    from keras_cacnet.paper import EXPERIMENTS
+    from keras_cacnet.training.recipes import RECIPES, recipe_for
+
+    names = [experiment.name for experiment in EXPERIMENTS]
+    if options.recipe is None or options.recipe in names:
+        return None
+    return RECIPES.get(options.recipe) or recipe_for(options.recipe, names)
+
+
+def set_keys(options: argparse.Namespace) -> list[str]:
+    """The settings that `--set` and `--precision` change, by name."""
+    words = [word.partition("=")[0].strip() for word in getattr(options, "settings", ())]
+    return words + ["precision"] * ("precision" in options)
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ _ON_FIRST_USE = {
     "Loop": "loop",
     "NonFiniteTraining": "checkpoints",
     "Progress": "checkpoints",
+    "RECIPES": "recipes",
     "Recipe": "recipe",
     "Run": "run",
     "StopSignals": "signals",

@@ -254,6 +254,7 @@ def test_a_backbone_that_is_trained_is_refused(dataset):
         features_of(network, dataset)
 
 
+@pytest.mark.filterwarnings("ignore:freeze=backbone keeps a backbone of random weights")
 def test_a_run_goes_on_where_it_was(dataset, tmp_path, cache):
     """Stopped within an epoch and resumed, it ends with the weights of one that was not."""
     train(Job(RECIPE, dataset, tmp_path / "whole"), verbose=0)

@@ -8,12 +8,10 @@ from pathlib import Path
 from keras_cacnet.cli import main as keras_cacnet
 from keras_cacnet.datasets import open_dataset, read_image
 from keras_cacnet.export import verify
-from keras_cacnet.training.run import Run
+from keras_cacnet.training import FROM_SCRATCH, Run
 
-NETWORK = (
-    "--set backbone=resnet14_narrow head_channels=64 learning_rate=0.02 head_factor=1 "
-    "scale_min=0.75 scale_max=1.5 validate_every=3"
-)
+RATES = " ".join(f"{name}={value:g}" for name, value in FROM_SCRATCH.items())
+NETWORK = f"--set backbone=resnet14_narrow head_channels=64 {RATES} scale_min=0.75 scale_max=1.5 validate_every=3"
 
 
 def command(words: list[str]) -> None:
@@ -45,11 +43,14 @@ def quickstart(output: Path, epochs: int, crop_size: int) -> None:
     if result.largest_difference > 1e-5:
         sys.exit("error: the SavedModel is not the network that was trained")
     print(f"\nPictures:   {pictures}\nCurve:      {run / 'curve.png'}\nSavedModel: {served}")
+    what_next()
+
+
+def what_next() -> None:
     print("\nNext, on photographs and masks of your own (layout: README.md, 'Your own images'):")
     print("  .venv/bin/keras-cacnet check --data FOLDER")
-    print(
-        "  .venv/bin/keras-cacnet train --data FOLDER --output RUN --set backbone=resnet18 crop_size=256 batch_size=8"
-    )
+    own = "backbone=resnet18 crop_size=256 batch_size=8 head_channels=128 epochs=40"
+    print(f"  .venv/bin/keras-cacnet train --data FOLDER --output RUN --set {own} {RATES}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CaCLayer",
     "CaCNet",
+    "__version__",
     "datasets",
     "evaluation",
     "export",
@@ -26,18 +27,15 @@ __all__ = [
     "visualization",
 ]
 
-_ON_FIRST_USE = (
-    "datasets",
-    "evaluation",
-    "export",
-    "paper",
-    "pipeline",
-    "training",
-    "visualization",
-)
+_ON_FIRST_USE = ("datasets", "evaluation", "export", "paper", "pipeline", "training", "visualization")
+"""What reads images, draws pictures or imports TensorFlow: `import keras_cacnet` loads what `import keras` loads."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
-        return importlib.import_module(f"keras_cacnet.{name}")
-    raise AttributeError(f"module 'keras_cacnet' has no attribute {name!r}")
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -52,7 +52,7 @@ def read_masks(y_true: Any, y_pred: Any, ignore_class: int | None) -> Pixels:
     if len(y_pred.shape) != 4:
         raise ValueError(f"logits must be (B, H, W, C), got {tuple(y_pred.shape)}")
     classes = y_pred.shape[-1]
-    check_classes(classes, ignore_class, "logits for {} classes")
+    require_void_apart(classes, ignore_class, "logits for {} classes")
     labels = _masks(_numeric("masks", y_true), y_pred)
     values = _comparable(labels)
     counts = ops.logical_and(values >= 0, values < classes)
@@ -125,7 +125,7 @@ def whole_number(name: str, value: Any) -> int:
         raise ValueError(f"{name} must be a whole number, got {value!r}") from None
 
 
-def check_classes(classes: Any, ignore_class: int | None, what: str = "num_classes={}") -> None:
+def require_void_apart(classes: Any, ignore_class: int | None, what: str = "num_classes={}") -> None:
     """ValueError where there are fewer than two classes, or the usual void id is also a class.
 
     Another void id may be that of a class: whoever gives it leaves a class of the network out on purpose.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_cacnet.labels import check_classes, pixel_weights, read_masks, void_id
+from keras_cacnet.labels import pixel_weights, read_masks, require_void_apart, void_id
 
 LOGITS = np.zeros((1, 1, 3, 3), "float32")
 TOLD = r"is no class \(0\.\.2\) and not void \(255\); "
@@ -89,11 +89,11 @@ def test_other_shapes_and_types_are_told(masks, logits, told):
 
 
 def test_the_usual_void_id_is_no_class():
-    check_classes(255, 255)
-    check_classes(300, -1)
-    check_classes(300, None)
+    require_void_apart(255, 255)
+    require_void_apart(300, -1)
+    require_void_apart(300, None)
     with pytest.raises(ValueError, match="num_classes=256 and ignore_class=255"):
-        check_classes(256, 255)
+        require_void_apart(256, 255)
     for value in (True, 2.0, "255"):
         with pytest.raises(ValueError, match=f"ignore_class must be a whole number, got {value!r}"):
             void_id(value)

@@ -65,7 +65,7 @@ def add_protocol(
     option("--crop-size", "side of the windows that slide over larger images (default: no windows)", type=int)
     option("--stride", "distance of the windows, as a share of their size (default: 2/3)", type=_share)
     option("--fusion", "softmax_mean or exp_sum, PyTorch-Encoding's (default: softmax_mean)")
-    option("--base-size", "long side of images at scale 1, in pixels (default: their own)", type=int)
+    option("--base-size", "working size: long side of images at scale 1, in pixels (default: their own)", type=int)
     option("--image-size", "long side that larger images are brought to first (default: the run's)", type=int)
 
 

@@ -30,9 +30,9 @@ def add(command: AddCommand) -> None:
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.models.cacnet import CaCNet
     from keras_cacnet.paper.costs import cost_table
-    from keras_cacnet.paper.head_costs import checked_heads, comparison_table
+    from keras_cacnet.paper.head_costs import comparison_table, require_heads
 
-    names = None if options.heads is None else checked_heads(options.heads.split(","))
+    names = None if options.heads is None else require_heads(options.heads.split(","))
     purpose = given_purpose(options)
     experiment = None if purpose else given_experiment(options)
     recipe = given_settings(options, experiment.recipe if experiment else purpose.recipe if purpose else Recipe())

@@ -194,8 +194,10 @@ def _train(
 
 def _notes(recipe: Recipe, dataset: SegmentationDataset, experiment: Experiment | None, started: bool) -> list[str]:
     notes = []
-    if recipe.weights is None and not started:
+    if recipe.weights is None and not started and not recipe.rate_warning():
         notes.append("the backbone starts from random weights, the paper's from ImageNet's (--set weights=imagenet)")
+    if recipe.validation_split == "val" and "val" not in dataset.splits:
+        notes.append(f"{dataset.name} has no val split: nothing is scored between epochs, and the last one is the best")
     if experiment and len(dataset.classes) != experiment.num_classes:
         notes.append(
             f"{dataset.name} has {len(dataset.classes)} classes, and {experiment.name} is for {experiment.data} with "

@@ -3,7 +3,7 @@
 import os
 
 from keras_cacnet.datasets.check_report import CheckReport, SplitFacts
-from keras_cacnet.datasets.checking import check_dataset, check_labels, check_layout, label_findings
+from keras_cacnet.datasets.checking import check_dataset, label_findings, require_labels, require_layout
 from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.folder import Folder
 from keras_cacnet.datasets.reading import read_example, read_image, read_mask
@@ -26,14 +26,14 @@ __all__ = [
     "SplitFacts",
     "cache_folder",
     "check_dataset",
-    "check_labels",
-    "check_layout",
     "fingerprint",
     "label_findings",
     "open_dataset",
     "read_example",
     "read_image",
     "read_mask",
+    "require_labels",
+    "require_layout",
     "shares_images",
 ]
 
@@ -77,3 +77,7 @@ def open_dataset(data: str | os.PathLike[str], data_dir: str | os.PathLike[str] 
     if not user_path(data).exists() and (near := did_you_mean(data, (*PUBLISHED, "scenes"), cutoff=0.7)):
         raise ValueError(f"{data}: neither a folder nor a data set that is known by name{near}")
     return Folder(data)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

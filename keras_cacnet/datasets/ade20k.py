@@ -12,9 +12,9 @@ from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.source import Example
 from keras_cacnet.datasets.unpacked import (
     Layout,
-    check_overlap,
     find_root,
     read_list,
+    require_no_overlap,
     subset_notes,
     visible_names,
 )
@@ -110,7 +110,7 @@ class ADE20K(PublishedBuilder):
             if split not in ids:
                 ids[split] = _official_ids(split)
                 _check_complete(root, place, ids[split], lists[split])
-        check_overlap("ade20k", "train", ids["train"], "val", ids["val"])
+        require_no_overlap("ade20k", "train", ids["train"], "val", ids["val"])
         splits = {
             split: tuple(
                 Example(n, root / "images" / place / f"{n}.jpg", root / "annotations" / place / f"{n}.png")

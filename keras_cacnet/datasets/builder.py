@@ -23,8 +23,8 @@ from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.examining import examine_example, for_all, progress_bar
 from keras_cacnet.datasets.reading import open_image, shown_size
 from keras_cacnet.datasets.records import Records, cache_folder, split_checksum
-from keras_cacnet.datasets.source import Example, check_findings
-from keras_cacnet.datasets.unpacked import Layout, check_present
+from keras_cacnet.datasets.source import Example, require_no_errors
+from keras_cacnet.datasets.unpacked import Layout, require_present
 from keras_cacnet.files import user_path, write_json
 
 SHARD = 256
@@ -162,12 +162,12 @@ def examine(layout: Layout, progress: bool = True) -> dict[str, dict[str, Any]]:
         ValueError: files are missing or cannot be read, masks have another size than their image, or ids that are
             no class. It counts all and names the first 20.
     """
-    check_present(layout)
+    require_present(layout)
     pairs = {(e.image, e.mask): e for examples in layout.splits.values() for e in examples}
     bar = progress_bar(len(pairs)) if progress else None
     read = for_all(lambda one: examine_example(one, layout.classes, layout.read_ids), list(pairs.values()), bar)
     found = dict(zip(pairs, read, strict=True))
-    check_findings(layout.name, chain.from_iterable(facts.findings for facts in found.values()))
+    require_no_errors(layout.name, chain.from_iterable(facts.findings for facts in found.values()))
     facts_of = {split: [found[e.image, e.mask] for e in examples] for split, examples in layout.splits.items()}
     zeros = np.zeros(256, "int64")
     return {

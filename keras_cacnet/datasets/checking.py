@@ -11,7 +11,7 @@ from keras_cacnet.datasets.check_report import CheckReport, SplitFacts
 from keras_cacnet.datasets.classes import VOID
 from keras_cacnet.datasets.examining import examine_example, examine_headers, examine_mask, for_all, progress_bar
 from keras_cacnet.datasets.records import Records, split_checksum
-from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, check_findings, check_split
+from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, require_no_errors, require_split
 from keras_cacnet.wording import listed
 
 SMALL = 64
@@ -47,7 +47,7 @@ def check_dataset(
     """
     chosen = tuple(dataset.splits) if splits is None else tuple(splits)
     for split in chosen:
-        check_split(split, dataset.splits, dataset.name)
+        require_split(split, dataset.splits, dataset.name)
     findings: list[Finding] = []
     facts: dict[str, SplitFacts] = {}
     digests: dict[str, list[tuple[str, Example]]] = {}
@@ -84,10 +84,10 @@ def check_dataset(
     return CheckReport(dataset.name, dataset.classes, facts, tuple(findings))
 
 
-def check_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = None) -> None:
+def require_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = None) -> None:
     """Check, without decoding pixels, that every image has a mask that fits it.
 
-    It is the quickest part of `check_dataset`: pairs, duplicates, headers, sizes and pixel types. `check_labels` goes
+    It is the quickest part of `check_dataset`: pairs, duplicates, headers, sizes and pixel types. `require_labels` goes
     on with the ids in the masks.
 
     Args:
@@ -104,7 +104,7 @@ def check_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = No
         ...     name, classes, splits = "nothing", ClassTable(("sky",), ((0, 0, 255),), (0,)), ("train",)
         ...     def source(self, split): return [Example("beach", Path("beach.jpg"), Path("beach.png"))]
         ...     def layout(self, split): return ()
-        >>> check_layout(Nothing())
+        >>> require_layout(Nothing())
         Traceback (most recent call last):
         ValueError: nothing: 2 problems:
           beach.jpg: no such file.
@@ -117,10 +117,10 @@ def check_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = No
         findings += layout
         for found in for_all(examine_headers, dataset.source(split)):
             findings += _not_told(found, layout)
-    check_findings(dataset.name, findings)
+    require_no_errors(dataset.name, findings)
 
 
-def check_labels(dataset: SegmentationDataset, trained: str, scored: str | None = None) -> tuple[Finding, ...]:
+def require_labels(dataset: SegmentationDataset, trained: str, scored: str | None = None) -> tuple[Finding, ...]:
     """Check the ids in the masks that a run is trained and scored on, before it starts.
 
     Masks are decoded, in several threads, and images are not; a published set has its counts in its records.
@@ -147,7 +147,7 @@ def check_labels(dataset: SegmentationDataset, trained: str, scored: str | None 
         ...     name, classes, splits = "halves", ClassTable(("a", "b"), ((0, 0, 0), (9, 9, 9)), (0, 1)), ("train",)
         ...     def source(self, split): return [Example("one", b"", mask.getvalue())]
         ...     def layout(self, split): return ()
-        >>> check_labels(Halves(), "train")
+        >>> require_labels(Halves(), "train")
         Traceback (most recent call last):
         ValueError: halves: 1 problem:
           train: masks hold only 0 and 255, and 255 is void (50% of the pixels, most in one (mask)): ...
@@ -155,7 +155,7 @@ def check_labels(dataset: SegmentationDataset, trained: str, scored: str | None 
     findings = list(label_findings(dataset, trained))
     if scored is not None and scored != trained:
         findings += label_findings(dataset, scored, trained=False)
-    check_findings(dataset.name, findings)
+    require_no_errors(dataset.name, findings)
     return tuple(finding for finding in findings if finding.level == "warning")
 
 
@@ -175,7 +175,7 @@ def label_findings(dataset: SegmentationDataset, split: str, trained: bool = Tru
     Raises:
         ValueError: there is no such split.
     """
-    check_split(split, dataset.splits, dataset.name)
+    require_split(split, dataset.splits, dataset.name)
     findings: list[Finding] = []
     facts = SplitFacts(dataset.classes)
     known = dataset.pixels(split) if isinstance(dataset, Records) else None

@@ -1,9 +1,9 @@
 """Which way up an image is: where its EXIF orientation is looked for, here and in the exported models alike.
 
-The orientation is what the first directory of the EXIF block says, as a SHORT or a LONG. The block is a JPEG's first
-Exif segment, among its first 64 segments and before its pixels; a PNG's first `eXIf` chunk, before its pixels; a WebP's
-EXIF chunk. TIFF has the tag in its own directory, by which Pillow turns it while it decodes. XMP, text chunks of PNG
-and blocks behind the pixels are not read, as browsers do not read them.
+The orientation is a whole number in the first directory of the EXIF header that stands before the pixels: a JPEG's Exif
+segments, taken together where there are several, the last `eXIf` chunk of a PNG, a WebP's EXIF chunk. TIFF has the tag
+in its own directory, by which Pillow turns it while it decodes. XMP, text chunks of PNG and what is behind the pixels
+are not read. A damaged directory is read as far as Pillow reads it; nothing that it holds is an error.
 """
 
 from typing import BinaryIO
@@ -11,8 +11,13 @@ from typing import BinaryIO
 from PIL import Image
 
 TAG = 0x0112
-_SHORT, _LONG = 3, 4
-_MOST_SEGMENTS = 64
+_EXIF = b"Exif\0\0"
+_ORDERS = {b"II*\0": "little", b"II\0*": "little", b"MM\0*": "big", b"MM*\0": "big", b"MM\0+": "big"}
+_MOST_CHUNKS = 256
+# Bytes of one value, by type.
+_UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+# SHORT, LONG, SBYTE, SSHORT, SLONG, IFD and LONG8.
+_WHOLE_NUMBERS = (3, 4, 6, 8, 9, 13, 16)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -28,7 +33,7 @@ def orientation(image: Image.Image) -> int:
     """Read how an image has to be turned to stand upright.
 
     Args:
-        image: an image that was opened; its pixels need not be decoded.
+        image: an image that was opened, and whose pixels are not decoded yet.
 
     Returns:
         1 to 8, as EXIF numbers them; 1, upright, where nothing (or nothing sensible) is said, and for TIFF.
@@ -41,17 +46,10 @@ def orientation(image: Image.Image) -> int:
         >>> orientation(Image.open(stream))
         6
     """
-    if image.format == "WEBP":
-        return _tag(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
-    find = {"JPEG": _jpeg_segment, "MPO": _jpeg_segment, "PNG": _png_chunk}.get(str(image.format))
-    file = getattr(image, "fp", None)
-    if find is None or file is None:
-        return 1
-    place = file.tell()
-    try:
-        return _tag(find(file))
-    finally:
-        file.seek(place)
+    if image.format == "PNG":
+        file = getattr(image, "fp", None)
+        return 1 if file is None else _tag(_png_exif(file))
+    return 1 if image.format == "TIFF" else _tag(image.info.get("exif", b"").removeprefix(_EXIF))
 
 
 def upright(image: Image.Image, turned: int) -> Image.Image:
@@ -68,50 +66,52 @@ def upright(image: Image.Image, turned: int) -> Image.Image:
     return image.transpose(_TURNS[turned]) if turned in _TURNS else image
 
 
-def _jpeg_segment(file: BinaryIO) -> bytes:
-    """The TIFF structure in a JPEG: two bytes of start, then segments of FF, kind, length (with its own two bytes)."""
-    at = 2
-    for _ in range(_MOST_SEGMENTS):
-        file.seek(at)
-        head = file.read(10)
-        if head[:1] != b"\xff" or head[1:2] == b"\xda":
-            break
-        length = _number(head[2:4], "big")
-        if head[1:2] == b"\xe1" and head[4:10] == b"Exif\0\0" and (found := file.read(max(length - 8, 0))):
-            return found
-        at += 2 + length
-    return b""
+def _png_exif(file: BinaryIO) -> bytes:
+    """The TIFF structure in a PNG: eight bytes of start, then chunks of length, kind, content, four of checksum.
 
-
-def _png_chunk(file: BinaryIO) -> bytes:
-    """The TIFF structure in a PNG: eight bytes of start, then chunks of length, kind, content, four of checksum."""
-    at = 8
-    for _ in range(_MOST_SEGMENTS):
+    Pillow's `info` would have a text chunk called exif as well.
+    """
+    place, at, found = file.tell(), 8, b""
+    for _ in range(_MOST_CHUNKS):
         file.seek(at)
         head = file.read(8)
         if len(head) < 8 or head[4:] == b"IDAT":
             break
         length = _number(head[:4], "big")
-        if head[4:] == b"eXIf" and (found := file.read(length)):
-            return found
+        if head[4:] == b"eXIf":
+            found = file.read(length)
         at += 12 + length
-    return b""
+    file.seek(place)
+    return found
 
 
 def _tag(tiff: bytes) -> int:
     """The orientation in the first directory: a count (2 bytes) and that many entries of 12 bytes."""
-    order = {b"II*\0": "little", b"MM\0*": "big"}.get(tiff[:4])
+    # Some writers say twice that it is EXIF.
+    tiff = tiff.removeprefix(_EXIF)
+    order = _ORDERS.get(tiff[:4])
     if order is None:
         return 1
     directory = _number(tiff[4:8], order)
+    total = 0
     for entry in range(_number(tiff[directory : directory + 2], order)):
         at = directory + 2 + 12 * entry
         if at + 12 > len(tiff):
             break
-        tag, kind = _number(tiff[at : at + 2], order), _number(tiff[at + 2 : at + 4], order)
-        if tag == TAG and kind in (_SHORT, _LONG):
-            value = _number(tiff[at + 8 : at + (10 if kind == _SHORT else 12)], order)
-            return value if value in _TURNS else 1
+        tag, kind, count = (_number(tiff[at + a : at + b], order) for a, b in ((0, 2), (2, 4), (4, 8)))
+        place, size = at + 8, count * _UNITS.get(kind, 0)
+        if size > 4:
+            # As Pillow reads: values that together have more bytes than all of the header are skipped, and one that
+            # goes beyond its end ends the directory.
+            total += size
+            if total > len(tiff):
+                continue
+            place = _number(tiff[at + 8 : at + 12], order)
+            if place + size > len(tiff):
+                break
+        if tag == TAG and size > 0:
+            value = _number(tiff[place : place + _UNITS[kind]], order)
+            return value if kind in _WHOLE_NUMBERS and value in _TURNS else 1
     return 1
 
 

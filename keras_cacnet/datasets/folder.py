@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_cacnet.datasets.classes import ClassTable
-from keras_cacnet.datasets.source import Example, Finding, check_split
+from keras_cacnet.datasets.source import Example, Finding, require_split
 from keras_cacnet.files import user_path
 from keras_cacnet.wording import listed
 
@@ -107,7 +107,7 @@ class Folder:
         return self._listing(split).findings
 
     def _listing(self, split: str) -> "_Listing":
-        check_split(split, self.splits, self.name)
+        require_split(split, self.splits, self.name)
         if split not in self._listings:
             self._listings[split] = _Listing(self.path, split)
         return self._listings[split]

@@ -17,10 +17,10 @@ from keras_cacnet.datasets.source import Example
 from keras_cacnet.datasets.unpacked import (
     CONTEXT_NAMES,
     Layout,
-    check_overlap,
     find_root,
     read_list,
     read_mat,
+    require_no_overlap,
     subset_notes,
     visible_names,
 )
@@ -172,7 +172,7 @@ class PascalContext(PublishedBuilder):
         folder = user_path(folder)
         root = find_root(folder, ("VOCdevkit/VOC2010", "VOC2010", "."), "JPEGImages", _EXPECTED)
         ids = {split: read_list(_list(root, split)) for split in ("train", "val")}
-        check_overlap("pascal_context", "train", ids["train"], "val", ids["val"])
+        require_no_overlap("pascal_context", "train", ids["train"], "val", ids["val"])
         original = _label_maps(root, folder)
         if original is not None:
             masks, labels = original

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.examining import for_all
-from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, check_split
+from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, require_split
 from keras_cacnet.files import user_path
 
 
@@ -79,7 +79,7 @@ class Records:
         Raises:
             ValueError: there is no such split.
         """
-        check_split(split, self.splits, self.name)
+        require_split(split, self.splits, self.name)
         if split not in self._sources:
             self._sources[split] = _RecordsSource(self._builder, split, self.name)
         return self._sources[split]
@@ -96,7 +96,7 @@ class Records:
         Raises:
             ValueError: there is no such split.
         """
-        check_split(split, self.splits, self.name)
+        require_split(split, self.splits, self.name)
         where = f"{self.name}/{split}"
         findings = [Finding("note", where, f"read from {self.form}.")] if self.form else []
         if note := self._builder.info.metadata.get("notes", {}).get(split):
@@ -105,12 +105,12 @@ class Records:
 
     def checksum(self, split: str) -> str | None:
         """Give the checksum that was taken of a split's files when the records were made; None where there is none."""
-        check_split(split, self.splits, self.name)
+        require_split(split, self.splits, self.name)
         return self._builder.info.metadata.get("sha256", {}).get(split)
 
     def pixels(self, split: str) -> np.ndarray | None:
         """Give the pixels per id, 256 of them, counted when the records were made; None where they were not."""
-        check_split(split, self.splits, self.name)
+        require_split(split, self.splits, self.name)
         counts = self._builder.info.metadata.get("pixels", {}).get(split)
         return None if counts is None else np.asarray(counts, "int64")
 
@@ -207,7 +207,7 @@ def fingerprint(dataset: SegmentationDataset, split: str) -> str:
         >>> fingerprint(One(), "train") == fingerprint(One(), "val")
         False
     """
-    check_split(split, dataset.splits, dataset.name)
+    require_split(split, dataset.splits, dataset.name)
     if isinstance(dataset, Records) and (known := dataset.checksum(split)):
         return known
 

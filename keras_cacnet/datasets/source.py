@@ -67,7 +67,7 @@ class Finding:
         return f"{self.level}: {self.where}: {self.message}".replace("\n", " ")
 
 
-def check_findings(name: str, findings: Iterable[Finding]) -> None:
+def require_no_errors(name: str, findings: Iterable[Finding]) -> None:
     """Raise a ValueError where findings have errors; it counts all and names the first 20.
 
     Args:
@@ -75,7 +75,7 @@ def check_findings(name: str, findings: Iterable[Finding]) -> None:
         findings: of any level.
 
     Example:
-        >>> check_findings("beaches", [Finding("error", "a.png", "no such file."), Finding("note", "val", "small.")])
+        >>> require_no_errors("beaches", [Finding("error", "a.png", "no such file."), Finding("note", "val", "small.")])
         Traceback (most recent call last):
         ValueError: beaches: 1 problem:
           a.png: no such file.
@@ -115,11 +115,11 @@ class SegmentationDataset(Protocol):
         ...
 
 
-def check_split(split: str, splits: Sequence[str], name: str) -> None:
+def require_split(split: str, splits: Sequence[str], name: str) -> None:
     """Raise a ValueError where a data set has no such split.
 
     Example:
-        >>> check_split("dev", ("train", "val"), "beaches")
+        >>> require_split("dev", ("train", "val"), "beaches")
         Traceback (most recent call last):
         ValueError: beaches has no split 'dev'; it has train, val
     """

@@ -170,11 +170,11 @@ def read_list(path: Path) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def check_overlap(name: str, one: str, ids: Iterable[str], other: str, other_ids: Iterable[str]) -> None:
+def require_no_overlap(name: str, one: str, ids: Iterable[str], other: str, other_ids: Iterable[str]) -> None:
     """Raise a ValueError where two splits share an image: scores on one would be those of training.
 
     Example:
-        >>> check_overlap("voc2012", "trainaug", ["a", "b"], "val", ["b"])
+        >>> require_no_overlap("voc2012", "trainaug", ["a", "b"], "val", ["b"])
         Traceback (most recent call last):
         ValueError: voc2012: 1 id is in trainaug and in val, b the first; ...
     """
@@ -221,7 +221,7 @@ def visible_names(folder: Path, ending: str = "") -> list[str]:
     return sorted(name.removesuffix(ending) for name in names if name.endswith(ending) and not name.startswith("."))
 
 
-def check_present(layout: Layout) -> None:
+def require_present(layout: Layout) -> None:
     """Refuse a data set with missing files before the rest is decoded, which takes minutes.
 
     Args:

@@ -15,10 +15,10 @@ from keras_cacnet.datasets.reading import read_mask
 from keras_cacnet.datasets.source import Example
 from keras_cacnet.datasets.unpacked import (
     Layout,
-    check_overlap,
     find_root,
     read_list,
     read_mat,
+    require_no_overlap,
     subset_notes,
     visible_names,
 )
@@ -89,7 +89,7 @@ def trainaug_ids(
     if listed is None:
         return tuple(sorted((set(train) | set(augmented)) - set(val)))
     listed = tuple(listed)
-    check_overlap("voc2012", "trainaug", listed, "val", val)
+    require_no_overlap("voc2012", "trainaug", listed, "val", val)
     return listed
 
 
@@ -157,7 +157,7 @@ class VOC2012(PublishedBuilder):
             if not needed.exists():
                 raise ValueError(f"{root}: {needed} is missing; {_EXPECTED}.")
         ids = {split: read_list(lists / f"{split}.txt") for split in ("train", "val")}
-        check_overlap("voc2012", "train", ids["train"], "val", ids["val"])
+        require_no_overlap("voc2012", "train", ids["train"], "val", ids["val"])
         both = lists / "trainval.txt"
         ids["trainval"] = read_list(both) if both.exists() else tuple(sorted(ids["train"] + ids["val"]))
         masks = {split: _pngs(root / "SegmentationClass", names) for split, names in ids.items()}
@@ -210,7 +210,7 @@ class VOC2012(PublishedBuilder):
 
 def _test_ids(path: Path, trainval: Iterable[str]) -> tuple[str, ...]:
     ids = read_list(path)
-    check_overlap("voc2012", "trainval", trainval, "test", ids)
+    require_no_overlap("voc2012", "trainval", trainval, "test", ids)
     return ids
 
 

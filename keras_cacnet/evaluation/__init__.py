@@ -18,3 +18,7 @@ __all__ = [
     "scores",
     "weighting_maps",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

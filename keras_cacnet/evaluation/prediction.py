@@ -82,7 +82,7 @@ def ids(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) -> np
         >>> ids(model, np.zeros((4, 6, 3), "uint8")).shape
         (4, 6)
     """
-    image = _checked_image(image)
+    image = _require_image(image)
     if protocol.image_size is not None and max(image.shape[:2]) <= protocol.image_size:
         protocol = replace(protocol, image_size=None)
     if protocol.plain:
@@ -116,7 +116,7 @@ def score_blocks(model: keras.Model, image: np.ndarray, protocol: Protocol = WHO
     Raises:
         ValueError: as `scores`, from the iteration.
     """
-    image = _checked_image(image)
+    image = _require_image(image)
     height, width, _ = image.shape
     taken = compiled(model, "resample", lambda _, *tensors: resample(*tensors), [_VOLUME, _TAPS, _TAPS])
     shown = protocol.scaled_size(height, width, 1.0) if protocol.image_size is not None else (height, width)
@@ -177,7 +177,7 @@ def weighting_maps(model: keras.Model, image: np.ndarray | None = None) -> dict[
         raise ValueError(f"model {model.name!r} has no weighting_maps: only a CaCNet has weights to show")
     if image is None:
         image = np.random.default_rng(0).integers(0, 256, (*(model.input_size or (64, 64)), 3))
-    image = _checked_image(image)
+    image = _require_image(image)
     require_image_size(model, *image.shape[:2])
     signature = [tf.TensorSpec((1, None, None, 3), tf.float32)]
     return compiled(model, "weighting_maps", lambda model, images: model.weighting_maps(images), signature)(
@@ -185,7 +185,7 @@ def weighting_maps(model: keras.Model, image: np.ndarray | None = None) -> dict[
     )
 
 
-def _checked_image(image: Any) -> np.ndarray:
+def _require_image(image: Any) -> np.ndarray:
     image = np.asarray(image)
     real = np.issubdtype(image.dtype, np.integer) or np.issubdtype(image.dtype, np.floating)
     if not real or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:

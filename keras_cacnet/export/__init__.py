@@ -21,3 +21,7 @@ __all__ = [
     "verify",
     "write_model_card",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

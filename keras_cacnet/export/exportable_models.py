@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import segmentation_logits
-from keras_cacnet.models.interface import require_class_count, require_image_size
+from keras_cacnet.models.interface import image_size, require_class_count, require_image_size
 
-# Odd, and no multiple of any output stride: a network that cannot take every size shows it here.
-TRIAL_SIZE = (33, 47)
+# No multiple of any output stride: a network that cannot take every size shows it here.
+ODD_SIZE = (33, 47)
 _WIDENED = ("float16", "bfloat16", "float64")
 
 
@@ -73,30 +73,11 @@ def export_size(model: keras.Model, size: tuple[int, int] | None) -> tuple[int |
         >>> export_size(keras.Sequential([keras.Input((None, 64, 3)), keras.layers.Conv2D(2, 1)]), (32, 64))
         (32, 64)
     """
-    declared = _taken_size(model)
     if size is None:
-        return declared
-    size = require_size(size, "size")
-    require_image_size(model, *size)
-    # A network with an input_size has been asked, and takes a few others.
-    is_asked = getattr(model, "input_size", None) is not None
-    if not is_asked and any(own not in (None, side) for own, side in zip(declared, size, strict=True)):
-        raise ValueError(
-            f"model {model.name!r} takes {(None, *declared, 3)}, not images of {size[0]}x{size[1]}: leave size out, or "
-            "build the model with keras.Input((None, None, 3))"
-        )
-    return size
-
-
-def _taken_size(model: keras.Model) -> tuple[int | None, int | None]:
-    """The height and width of the images that a model says it takes, None where it takes any."""
-    shapes = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or []]
-    if len(shapes) > 1 or any(len(shape) != 4 or shape[-1] != 3 for shape in shapes):
-        raise ValueError(
-            f"model {model.name!r} takes {', '.join(map(str, shapes))}; an export takes images of any size: build the "
-            "model with one keras.Input((None, None, 3))"
-        )
-    return getattr(model, "input_size", None) or (shapes[0][1:3] if shapes else (None, None))
+        return image_size(model)
+    height, width = require_size(size, "size")
+    require_image_size(model, height, width)
+    return height, width
 
 
 def require_any_size(model: keras.Model) -> None:
@@ -105,7 +86,7 @@ def require_any_size(model: keras.Model) -> None:
     Raises:
         ValueError: the model does not take (B, H, W, 3) of any height and width.
     """
-    size = export_size(model, None)
+    size = image_size(model)
     if size != (None, None):
         words = "x".join("any" if side is None else str(side) for side in size)
         raise ValueError(
@@ -114,7 +95,7 @@ def require_any_size(model: keras.Model) -> None:
         )
 
 
-def require_logits(model: keras.Model, classes: ClassTable | None, size: tuple[int, int] = TRIAL_SIZE) -> int:
+def require_logits(model: keras.Model, classes: ClassTable | None, size: tuple[int, int] = ODD_SIZE) -> int:
     """Show a model a noisy image and refuse it where it does not answer with logits of that size.
 
     Args:

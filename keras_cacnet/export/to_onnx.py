@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.export.destination import require_file_place, write_whole_file
-from keras_cacnet.export.exportable_models import TRIAL_SIZE, export_size, in_float32, require_logits, require_types
+from keras_cacnet.export.exportable_models import ODD_SIZE, export_size, in_float32, require_logits, require_types
 from keras_cacnet.export.signatures import image_signature, shared_logits
 from keras_cacnet.files import user_path
 
@@ -67,7 +67,7 @@ def onnx(
     require_types(model, classes)
     require_file_place(path, ".onnx", overwrite)
     height, width = export_size(model, size)
-    require_logits(model, classes, (height or TRIAL_SIZE[0], width or TRIAL_SIZE[1]))
+    require_logits(model, classes, (height or ODD_SIZE[0], width or ODD_SIZE[1]))
     import tf2onnx
 
     images = tf.TensorSpec((1, height, width, 3), tf.uint8, name="images")

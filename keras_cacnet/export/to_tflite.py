@@ -15,7 +15,7 @@ from tensorflow.lite.python.convert_phase import ConverterError
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.export.destination import TEMPORARY, one_line_errors, require_file_place, write_whole_file
-from keras_cacnet.export.exportable_models import TRIAL_SIZE, export_size, in_float32, require_logits, require_types
+from keras_cacnet.export.exportable_models import ODD_SIZE, export_size, in_float32, require_logits, require_types
 from keras_cacnet.export.signatures import image_signature, shared_logits
 from keras_cacnet.export.tflite_metadata import with_metadata
 from keras_cacnet.export.tflite_quantization import calibration_batches, operators, quantized
@@ -112,7 +112,7 @@ def tflite(
     height, width = export_size(model, size)
     resized = (height, width) if height and width else None
     samples = None if images is None else calibration_batches(images, resized)
-    require_logits(model, classes, (height or TRIAL_SIZE[0], width or TRIAL_SIZE[1]))
+    require_logits(model, classes, (height or ODD_SIZE[0], width or ODD_SIZE[1]))
     content = _converted(in_float32(model), precision, (height, width), samples)
     content = with_metadata(content, model.name, LABELS if classes is not None else None)
     if classes is not None:

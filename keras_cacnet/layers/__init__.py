@@ -30,3 +30,7 @@ __all__ = [
     "batch_normalization",
     "dynamic_depthwise_conv",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.layers.base import ReweightingLayer, checked_count, checked_counts
+from keras_cacnet.arguments import require_count, require_counts
+from keras_cacnet.layers.base import ReweightingLayer
 from keras_cacnet.layers.cac import CaCLayer
 
 
@@ -110,7 +111,7 @@ class FullyConnectedKernelLayer(CaCLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(kernel_size, dilation_rates, synchronized, **kwargs)
-        self.input_size = None if input_size is None else _checked_size(input_size)
+        self.input_size = None if input_size is None else _require_size(input_size)
 
     def build_prediction(self, input_shape: Sequence[int | None]) -> None:
         if self.input_size is None:
@@ -119,7 +120,7 @@ class FullyConnectedKernelLayer(CaCLayer):
                     f"{self.name} has a weight for every position and needs to know their number: give input_size, "
                     f"or build it with a known height and width, not {tuple(input_shape)}"
                 )
-            self.input_size = _checked_size(input_shape[1:3])
+            self.input_size = _require_size(input_shape[1:3])
         height, width = self._positions = self.input_size
         # One matrix per channel, the form in which a batched product takes it.
         self.kernel = self.add_weight(
@@ -137,8 +138,8 @@ class FullyConnectedKernelLayer(CaCLayer):
         sums = ops.matmul(ops.transpose(flat, (2, 0, 1)), self._wide(self.kernel))
         return ops.transpose(sums, (1, 2, 0))
 
-    def check_shape(self, shape: Sequence[int | None]) -> None:
-        super().check_shape(shape)
+    def require_shape(self, shape: Sequence[int | None]) -> None:
+        super().require_shape(shape)
         if self.input_size is None:
             return
         if any(side not in (None, wanted) for side, wanted in zip(shape[1:3], self.input_size, strict=True)):
@@ -231,7 +232,7 @@ class SqueezeExcitationLayer(ReweightingLayer):
 
     def __init__(self, reduction: int = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.reduction = checked_count(reduction, "reduction")
+        self.reduction = require_count("reduction", reduction)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
@@ -251,8 +252,8 @@ class SqueezeExcitationLayer(ReweightingLayer):
         return {**super().get_config(), "reduction": self.reduction}
 
 
-def _checked_size(size: Any) -> tuple[int, int]:
-    sides = checked_counts(size, "input_size")
+def _require_size(size: Any) -> tuple[int, int]:
+    sides = require_counts("input_size", size)
     if len(sides) != 2:
         raise ValueError(f"input_size must be a height and a width, got {size!r}")
     return sides[0], sides[1]

@@ -4,7 +4,6 @@ Features are channels-last whatever `keras.config.image_data_format()` says.
 """
 
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import keras
@@ -60,11 +59,11 @@ class ReweightingLayer(FeatureLayer):
     channels = 0  # of the features, once it is built
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        self.check_shape(input_shape)
+        self.require_shape(input_shape)
         self.channels = int(input_shape[-1] or 0)
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: self.channels})
 
-    def check_shape(self, shape: Sequence[int | None]) -> None:
+    def require_shape(self, shape: Sequence[int | None]) -> None:
         """ValueError where the layer cannot take features of this shape."""
         if len(shape) != 4 or not shape[-1]:
             raise ValueError(f"{self.name} needs features of shape (B, h, w, c) with known c, got {tuple(shape)}")
@@ -78,7 +77,7 @@ class ReweightingLayer(FeatureLayer):
         x = ops.cast(ops.convert_to_tensor(x), self.compute_dtype)
         if not self.built:
             self.build(x.shape)
-        self.check_shape(x.shape)
+        self.require_shape(x.shape)
         return x
 
     def weighting(self, x: Any, *, training: bool = False) -> Any:
@@ -91,7 +90,7 @@ class ReweightingLayer(FeatureLayer):
         return x * self.weighting(x, training=training)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        self.check_shape(input_shape)
+        self.require_shape(input_shape)
         return tuple(input_shape)
 
     def get_build_config(self) -> dict[str, Any] | None:
@@ -120,45 +119,13 @@ def at_least_float32(dtype: str) -> str:
     return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
-def checked_count(value: Any, name: str) -> int:
-    """The value of an argument as an int, if it is a whole number from 1 on; ValueError otherwise.
-
-    Example:
-        >>> checked_count(3, "stride")
-        3
-    """
-    if not _is_count(value):
-        raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
-    return int(value)
-
-
-def checked_counts(values: Any, name: str) -> tuple[int, ...]:
-    """The values of an argument as a tuple, if it is a sequence of at least one whole number from 1 on.
-
-    Example:
-        >>> checked_counts([1, 2], "dilation_rates")
-        (1, 2)
-    """
-    if not hasattr(values, "__len__") or len(values) == 0:
-        raise ValueError(f"{name} must be a sequence of at least one number, got {values!r}")
-    if not all(_is_count(value) for value in values):
-        raise ValueError(f"{name} must be whole numbers from 1 on, got {tuple(values)!r}")
-    return tuple(int(value) for value in values)
-
-
-def checked_kernel_size(size: Any) -> int:
+def require_kernel_size(size: Any) -> int:
     """The side of a depthwise kernel, if it is one of 1, 3, 5, 7; ValueError otherwise.
 
     Example:
-        >>> checked_kernel_size(3)
+        >>> require_kernel_size(3)
         3
     """
-    if not _is_count(size) or size not in KERNEL_SIZES:
+    if isinstance(size, bool | float) or size not in KERNEL_SIZES:
         raise ValueError(f"kernel_size must be one of {KERNEL_SIZES}, got {size!r}")
     return int(size)
-
-
-def _is_count(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return False
-    return float(value) >= 1 and float(value) % 1 == 0

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.layers.base import ReweightingLayer, checked_counts, checked_kernel_size
+from keras_cacnet.arguments import require_counts
+from keras_cacnet.layers.base import ReweightingLayer, require_kernel_size
 from keras_cacnet.layers.dynamic_depthwise import dynamic_depthwise_conv
 
 
@@ -63,8 +64,8 @@ class CaCLayer(ReweightingLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.kernel_size = checked_kernel_size(kernel_size)
-        self.dilation_rates = checked_counts(dilation_rates, "dilation_rates")
+        self.kernel_size = require_kernel_size(kernel_size)
+        self.dilation_rates = require_counts("dilation_rates", dilation_rates)
         self.synchronized = bool(synchronized)
         # XLA compiles the folded convolution for minutes on a CPU, so `fit` must not choose it by itself.
         self.supports_jit = keras.backend.backend() != "tensorflow"

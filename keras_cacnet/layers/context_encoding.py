@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.layers.base import ReweightingLayer, checked_count
+from keras_cacnet.arguments import require_count
+from keras_cacnet.layers.base import ReweightingLayer
 from keras_cacnet.layers.normalization import batch_normalization
 
 
@@ -59,7 +60,7 @@ class ContextEncodingLayer(ReweightingLayer):
         self, codewords: int = 32, synchronized: bool = False, return_encoding: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.codewords = checked_count(codewords, "codewords")
+        self.codewords = require_count("codewords", codewords)
         self.synchronized = bool(synchronized)
         self.return_encoding = bool(return_encoding)
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.layers.base import checked_count
+from keras_cacnet.arguments import require_count
 
 
 def dynamic_depthwise_conv(x: Any, kernels: Any, dilation_rate: int = 1) -> Any:
@@ -45,7 +45,7 @@ def dynamic_depthwise_conv(x: Any, kernels: Any, dilation_rate: int = 1) -> Any:
         Section 3.2 of the CaC-Net paper.
     """
     x, kernels = ops.convert_to_tensor(x), ops.convert_to_tensor(kernels)
-    rate = checked_count(dilation_rate, "dilation_rate")
+    rate = require_count("dilation_rate", dilation_rate)
     _check_shapes(x, kernels)
     if keras.backend.backend() == "tensorflow":
         return _folded_convolution(x, kernels, rate)

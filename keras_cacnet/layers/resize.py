@@ -12,7 +12,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.layers.base import FeatureLayer, checked_count
+from keras_cacnet.arguments import require_count
+from keras_cacnet.layers.base import FeatureLayer
 
 _MAP = keras.layers.InputSpec(ndim=4)
 
@@ -40,7 +41,7 @@ class PadToMultiple(FeatureLayer):
 
     def __init__(self, multiple: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.multiple = checked_count(multiple, "multiple")
+        self.multiple = require_count("multiple", multiple)
         self.input_spec = _MAP
 
     def call(self, x: Any) -> Any:
@@ -90,7 +91,7 @@ class ResizeLike(FeatureLayer):
 
     def __init__(self, stride: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.stride = checked_count(stride, "stride")
+        self.stride = require_count("stride", stride)
         self.input_spec = [_MAP, _MAP]
 
     def call(self, inputs: Sequence[Any]) -> Any:
@@ -176,7 +177,7 @@ class AdaptiveAveragePooling(FeatureLayer):
 
     def __init__(self, size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.size = checked_count(size, "size")
+        self.size = require_count("size", size)
         self.input_spec = _MAP
 
     def call(self, x: Any) -> Any:

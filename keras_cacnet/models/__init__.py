@@ -8,3 +8,7 @@ from keras_cacnet.models.freezing import freeze
 from keras_cacnet.models.network import SegmentationNetwork
 
 __all__ = ["CaCNet", "SegmentationNetwork", "backbone", "dilate", "freeze", "heads"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

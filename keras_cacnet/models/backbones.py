@@ -10,7 +10,8 @@ import keras
 
 from keras_cacnet.layers.normalization import ImageNormalization
 from keras_cacnet.models.architectures import ARCHITECTURES, KERAS_CV, EfficientNetLite, network
-from keras_cacnet.models.dilation import check_output_stride, dilate, feature_levels
+from keras_cacnet.models.dilation import dilate, require_output_stride
+from keras_cacnet.models.levels import feature_levels
 from keras_cacnet.models.pretrained import IMAGENET_NORMALIZATION, LITE_NORMALIZATION, UNIT_NORMALIZATION, read_weights
 from keras_cacnet.models.transfer import assign_weights
 from keras_cacnet.wording import did_you_mean
@@ -81,7 +82,7 @@ def backbone(
     if name not in ARCHITECTURES:
         hint = did_you_mean(name, ARCHITECTURES) or "."
         raise ValueError(f"There is no backbone {name!r}{hint} The names are {', '.join(ARCHITECTURES)}.")
-    check_output_stride(output_stride)
+    require_output_stride(output_stride)
     with _channels_last():
         pretrained = None if weights is None else read_weights(weights, name)
         if pretrained is None:

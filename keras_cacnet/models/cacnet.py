@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.models.arguments import require_count
+from keras_cacnet.arguments import require_count
 from keras_cacnet.models.heads import CaCHead
 from keras_cacnet.models.heads.base import positions
 from keras_cacnet.models.heads.cacnet import per_head_kernel_sizes

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
+from keras_cacnet.models.levels import feature_levels, flat, image_input
 from keras_cacnet.wording import listed
 
 OUTPUT_STRIDES = (8, 16, 32)
-LEVELS = ("P2", "P3", "P4", "P5")
 
 # With Keras' default of 0.99 the moving statistics of a run of a few hundred steps lag far behind. This is
 # PyTorch's, which the paper's own backbone was trained with.
@@ -101,11 +101,13 @@ def dilate(
     Reference:
         The paper's section 4.1 (dilation 2 and 4 in the last two stages, output stride 8).
     """
-    check_output_stride(output_stride)
-    original = _flat(keras.Model(_image_input(backbone), feature_levels(backbone), name=name))
+    require_output_stride(output_stride)
+    original = flat(keras.Model(image_input(backbone), feature_levels(backbone), name=name))
     source = original.input
     image = keras.Input((None, None, source.shape[-1]), dtype=source.dtype, name=source.name)
-    rewriter = _Rewriter(output_stride, synchronized, image)
+    # A network for one size need not take others.
+    sizes = _SIZES if None in source.shape[1:3] else (*_SIZES, (None, None))
+    rewriter = _Rewriter(output_stride, synchronized, image, sizes)
     dilated = keras.models.clone_model(
         original,
         input_tensors=image,
@@ -122,51 +124,10 @@ def dilate(
     return dilated
 
 
-def check_output_stride(output_stride: int) -> None:
+def require_output_stride(output_stride: int) -> None:
     """Refuse an output stride that is none of 8, 16 and 32."""
     if output_stride not in OUTPUT_STRIDES:
         raise ValueError(f"output_stride has to be one of 8, 16 and 32, and is {output_stride!r}.")
-
-
-def _image_input(backbone: keras.Model) -> keras.KerasTensor:
-    inputs = getattr(backbone, "inputs", None) if isinstance(backbone, keras.Model) else None
-    if not inputs or len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] is None:
-        raise ValueError(
-            "The backbone has to be a functional keras.Model with one input (batch, height, width, "
-            f"channels), and is {backbone!r}."
-        )
-    return inputs[0]
-
-
-def feature_levels(backbone: keras.Model) -> dict[str, keras.KerasTensor]:
-    """The levels that a backbone names, wherever its library keeps them."""
-    # A Sequential model has outputs, but no `output` before it is called.
-    outputs = None if isinstance(backbone, keras.Sequential) else backbone.output
-    if getattr(backbone, "pyramid_level_inputs", None):  # keras-cv's: level -> layer name
-        found = {level: backbone.get_layer(layer).output for level, layer in backbone.pyramid_level_inputs.items()}
-    elif getattr(backbone, "pyramid_outputs", None):  # KerasHub's: level -> tensor
-        found = dict(backbone.pyramid_outputs)
-    else:
-        found = dict(outputs) if isinstance(outputs, dict) else {}
-    if "P4" not in found or "P5" not in found:
-        raise ValueError(
-            f"The backbone {backbone.name!r} needs feature levels named P4 and P5 (P2 and P3 are kept where "
-            f"there are any), and names {sorted(found) or 'none'}. Give it a dict of outputs: "
-            'keras.Model(inputs, {"P2": ..., "P3": ..., "P4": ..., "P5": ...}).'
-        )
-    return {level: found[level] for level in LEVELS if level in found}
-
-
-def _flat(model: keras.Model) -> keras.Model:
-    """The same layers, with those of models inside the model in their place."""
-
-    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        inside = isinstance(operation, keras.Model)
-        return operation.call(*args, **kwargs) if inside else operation(*args, **kwargs)
-
-    while any(isinstance(operation, keras.Model) for operation in model.operations):
-        model = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
-    return model
 
 
 class _Rewriter:
@@ -176,14 +137,15 @@ class _Rewriter:
     original's stride over the output stride, and 1 where nothing was removed.
     """
 
-    def __init__(self, output_stride: int, synchronized: bool, image: keras.KerasTensor) -> None:
+    def __init__(self, output_stride: int, synchronized: bool, image: keras.KerasTensor, sizes: Any) -> None:
         self.output_stride = output_stride
         self.synchronized = synchronized
+        self.sizes = sizes
         self.sources: dict[str, layers.Layer] = {}
         self._copies: dict[str, tuple[dict[str, Any], layers.Layer]] = {}
         # Tensor of the copy -> the original's at the sizes tried. The tensor is kept beside it: an id may be given
         # again once its owner is gone.
-        specs = [keras.KerasTensor((None, *size, image.shape[-1]), image.dtype) for size in _SIZES]
+        specs = [keras.KerasTensor((None, *size, image.shape[-1]), image.dtype) for size in sizes]
         self._originals = {id(image): (image, specs)}
 
     def __call__(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -209,7 +171,7 @@ class _Rewriter:
     def check_levels(self, backbone: str, levels: dict[str, keras.KerasTensor]) -> None:
         for level, x in levels.items():
             specs, grid = self._originals[id(x)][1], self._grid(x)
-            sizes = [f"{spec.shape[1:-1]} for an image of {size}" for spec, size in zip(specs, _SIZES, strict=True)]
+            sizes = [f"{spec.shape[1:-1]} for an image of {size}" for spec, size in zip(specs, _SIZES, strict=False)]
             if grid is None or grid is _UNKNOWN or any(grid.excess):
                 raise ValueError(
                     f"Level {level} of the backbone {backbone!r} does not divide the image: its size is "
@@ -233,7 +195,7 @@ class _Rewriter:
     def _original_outputs(self, operation: Any, args: Any, kwargs: Any) -> list[Any]:
         """What the original computes from these inputs, at the sizes tried."""
         specs = []
-        for index, size in enumerate(_SIZES):
+        for index, size in enumerate(self.sizes):
             inputs = keras.tree.map_structure(
                 lambda x, index=index: self._originals[id(x)][1][index] if isinstance(x, keras.KerasTensor) else x,
                 (args, kwargs),
@@ -242,15 +204,20 @@ class _Rewriter:
                 specs.append(operation.compute_output_spec(*inputs[0], **inputs[1]))
             except Exception as cause:
                 raise ValueError(
-                    f"Layer {operation.name!r} ({type(operation).__name__}) does not take images of any size: for one "
-                    f"of {size} it says {cause}. Build the backbone for images of (None, None, channels)."
+                    f"Layer {operation.name!r} ({type(operation).__name__}) does not take images of any size; for "
+                    f"{size}: {cause}. Build the backbone for images of (None, None, channels)."
                 ) from cause
         return specs
 
     def _copy(self, operation: Any, config: dict[str, Any]) -> Any:
         known, copy = self._copies.get(operation.name, (None, None))
         if copy is None:
-            copy = operation.__class__.from_config(config)
+            try:
+                copy = operation.__class__.from_config(config)
+            except Exception as cause:
+                raise ValueError(
+                    f"Layer {operation.name!r} ({type(operation).__name__}) cannot be built from its config: {cause}"
+                ) from cause
             self._copies[operation.name] = (config, copy)
             if getattr(operation, "weights", None):
                 self.sources[operation.name] = operation
@@ -273,7 +240,12 @@ class _Rewriter:
             return args
         if known and type(operation) in _CONVOLUTIONS:
             return self._prepare_convolution(operation, config, args, before[0], after[0])
-        if known and type(operation) in _POOLINGS and tuple(operation.pool_size) == (1, 1):
+        if (
+            known
+            and type(operation) in _POOLINGS
+            and tuple(operation.pool_size) == (1, 1)
+            and not any(before[0].excess)
+        ):
             config["strides"] = [self._refined(after[0]) // self._refined(before[0])] * 2
             return args
         if known and _is_pointwise(operation):
@@ -324,7 +296,7 @@ class _Rewriter:
 
 def _grid(specs: Any) -> _Grid | None:
     """The grid of a tensor of the original from its shapes at the sizes tried; None for one without positions."""
-    small, large = (tuple(spec.shape) for spec in specs)
+    small, large = (tuple(spec.shape) for spec in specs[:2])
     if small == large:
         return None
     if len(small) != 4 or small[3] != large[3] or None in small[1:]:

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_cacnet.arguments import require_classes, require_count, require_flag, require_number
 from keras_cacnet.layers.replicas import synchronizes, without_synchronization
 from keras_cacnet.layers.resize import PadToMultiple, ResizeLike, resize_bilinear
-from keras_cacnet.models.arguments import require_classes, require_count, require_flag, require_number
 from keras_cacnet.models.backbones import backbone as named_backbone
 from keras_cacnet.models.dilation import dilate
 from keras_cacnet.models.heads import Head, HeadContext, head_of
@@ -17,7 +17,6 @@ from keras_cacnet.models.heads.base import positions, presence_classifier
 from keras_cacnet.models.heads.fcn import auxiliary_head
 from keras_cacnet.models.objective import TrainableModel
 from keras_cacnet.models.saving import SavableModel, require_current_format, set_trainable_flags, trainable_flags
-from keras_cacnet.wording import listed
 
 RES4_STRIDE = 16  # of a ResNet that is not dilated
 
@@ -104,7 +103,7 @@ class SegmentationNetwork(TrainableModel, SavableModel):
                 f"weights={weights!r} goes with a backbone given by name; load the weights of a model before passing it"
             )
         else:
-            network = dilate(_require_channels_last(backbone), output_stride, synchronizes(synchronized))
+            network = dilate(backbone, output_stride, synchronizes(synchronized))
         channels = {level: tensor.shape[-1] for level, tensor in network.output.items()}
         decoder = head.decoder(channels["P5"], context)
         auxiliary = auxiliary_head(channels["P4"], context) if auxiliary_weight else None
@@ -284,20 +283,6 @@ def require_loss_stride(stride: int, output_stride: int) -> int:
     if finest % stride:
         raise ValueError(f"loss_stride must divide {finest}, the finest stride of the features, got {stride}")
     return stride
-
-
-def _require_channels_last(backbone: keras.Model) -> keras.Model:
-    first = [
-        layer.name
-        for layer in getattr(backbone, "layers", [])
-        if getattr(layer, "data_format", None) == "channels_first"
-    ]
-    if first:
-        raise ValueError(
-            f"the backbone {backbone.name!r} has its channels first, in {listed(first, limit=3)}; images and features "
-            "are (B, H, W, C): build it under keras.config.set_image_data_format('channels_last')"
-        )
-    return backbone
 
 
 @contextmanager

@@ -123,11 +123,11 @@ def _read_pickles(file: BinaryIO) -> tuple[dict[str, _Tensor], dict[str, np.ndar
     storages = {}
     for key in keys:
         values = np.dtype(known[key].dtype)
-        count = int.from_bytes(file.read(8), "little")
-        if count != known[key].length:
-            raise ValueError(f"storage {key} has {count} values instead of {known[key].length}")
-        content = file.read(count * values.itemsize)
-        if len(content) < count * values.itemsize:
+        count, size = file.read(8), known[key].length * values.itemsize
+        if len(count) == 8 and int.from_bytes(count, "little") != known[key].length:
+            raise ValueError(f"storage {key} is not of {known[key].length} values")
+        content = file.read(size)
+        if len(count) < 8 or len(content) < size:
             raise EOFError(f"it ends within storage {key}")
         storages[key] = np.frombuffer(content, values)
     return tensors, storages

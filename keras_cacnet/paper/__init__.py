@@ -19,7 +19,7 @@ _ON_FIRST_USE = {
     "EXPERIMENTS": "published",
     "FULL_NETWORK": "ablation_rows",
     "VARIANTS": "ablation_rows",
-    "Difference": "seeds",
+    "Difference": "ablation_table",
     "Experiment": "experiment",
     "PaperFigure": "experiment",
     "Plan": "ablation_rows",
@@ -28,18 +28,18 @@ _ON_FIRST_USE = {
     "RowResult": "ablation",
     "Runs": "ablation_runs",
     "Score": "ablation_runs",
-    "Spread": "seeds",
+    "Spread": "ablation_table",
     "Variant": "ablation_rows",
     "ablate": "ablation",
     "archive_form": "submission",
-    "check_submission": "submission",
-    "dry_run": "ablation_preview",
+    "require_submission": "submission",
+    "dry_run": "ablation",
     "experiment_named": "published",
-    "paired_difference": "seeds",
+    "paired_difference": "ablation_table",
     "plan": "ablation_rows",
     "scored_source": "ablation_runs",
     "scored_split": "ablation_runs",
-    "spread": "seeds",
+    "spread": "ablation_table",
     "to_json": "ablation_table",
     "to_markdown": "ablation_table",
     "write_submission": "submission",
@@ -55,4 +55,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

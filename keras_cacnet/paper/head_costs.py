@@ -24,7 +24,7 @@ Table 7 as printed is for ResNet-101, 512x512 and 60 classes, where its figures 
 DMNet's 20G. The products of EncNet's encoding are counted here, and left out by most counters."""
 
 
-def checked_heads(names: Sequence[str]) -> tuple[str, ...]:
+def require_heads(names: Sequence[str]) -> tuple[str, ...]:
     """Names of heads, "all" for every one.
 
     Args:
@@ -37,7 +37,7 @@ def checked_heads(names: Sequence[str]) -> tuple[str, ...]:
         ValueError: an unknown name, or none at all.
 
     Example:
-        >>> checked_heads(["pspnet", "fcn", "pspnet"])
+        >>> require_heads(["pspnet", "fcn", "pspnet"])
         ('pspnet', 'fcn')
     """
     if not any(names):
@@ -69,7 +69,7 @@ def comparison_table(model: keras.Model, names: Sequence[str], height: int, widt
         >>> print(comparison_table(model, ["fcn"], 64, 64).splitlines()[2])
         fcn                   0.15M     0.01G     0.00M     0.00G     0.00M     0.00G   -
     """
-    names = checked_heads(names)
+    names = require_heads(names)
     channels = model.backbone.output["P5"].shape[-1]
     rows, columns = positions((height, width), model.output_stride)
     fcn = (model.num_classes, model.head_channels, rows * columns)

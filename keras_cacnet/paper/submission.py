@@ -1,7 +1,11 @@
 """The archive that a test server takes: predictions of a split, packed, and read back before it gets its name."""
 
+import gzip
 import io
-from collections.abc import Iterator
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +21,9 @@ from keras_cacnet.evaluation.prediction import ids
 from keras_cacnet.evaluation.protocol import WHOLE, Protocol
 from keras_cacnet.files import write_atomically
 from keras_cacnet.models.interface import require_class_count
-from keras_cacnet.paper.archives import ENDINGS, read_archive, write_archive
+
+ENDINGS = {"tar": (".tgz", ".tar.gz"), "zip": (".zip",)}
+"""How the names of both kinds of archives end."""
 
 SERVERS = ("voc2012", "ade20k")
 COMPETITIONS = ("comp6", "comp5")
@@ -120,8 +126,8 @@ def write_submission(
 ) -> None:
     """Predict a split and write the archive for its test server.
 
-    The archive is written under another name, read back (see `check_submission`) and renamed at the end: however the
-    command ends, there is a whole archive of that name or what was there before. Equal predictions give equal bytes.
+    The archive is written under another name, read back (see `require_submission`) and renamed at the end: however the
+    command ends, there is a whole archive of that name or what was there before.
     Images are predicted one at a time, and memory is that of the largest.
 
     Args:
@@ -147,12 +153,12 @@ def write_submission(
 
     def write(path: Path) -> None:
         write_archive(path, form.kind, _predictions(model, source, form, protocol, progress))
-        check_submission(path, source, form, str(output))
+        require_submission(path, source, form, str(output))
 
     write_atomically(output, write)
 
 
-def check_submission(path: str | Path, source: Source, form: ArchiveForm, origin: str | None = None) -> None:
+def require_submission(path: str | Path, source: Source, form: ArchiveForm, origin: str | None = None) -> None:
     """Read an archive as the server will, and hold it against the images.
 
     Args:
@@ -177,6 +183,65 @@ def check_submission(path: str | Path, source: Source, form: ArchiveForm, origin
         _check_file(f"{origin}: {name}", content, example, form)
     if (more := next(files, None)) is not None:
         raise ValueError(f"{origin}: {more[0]} is no image of the split, which has {len(source)}")
+
+
+def write_archive(path: Path, kind: str, members: Iterable[tuple[str, bytes]]) -> None:
+    """Write files into a new archive, one after the other.
+
+    Args:
+        path: the archive.
+        kind: "tar" (gzipped) or "zip".
+        members: names with slashes, and contents; only one content is held at a time.
+
+    Raises:
+        OSError: the archive cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "notes.tgz"
+        >>> write_archive(path, "tar", [("a/b.txt", b"note")])
+        >>> list(read_archive(path, "tar"))
+        [('a/b.txt', b'note')]
+    """
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members:
+                archive.writestr(name, content)
+        return
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def read_archive(path: Path, kind: str) -> Iterator[tuple[str, bytes]]:
+    """Read the files of an archive in their order, one at a time.
+
+    Args:
+        path: the archive.
+        kind: "tar" (gzipped) or "zip".
+
+    Returns:
+        An iterator over names and contents; folders have none and are left out.
+
+    Raises:
+        ValueError: it is no such archive, or is damaged; from the iteration.
+    """
+    try:
+        if kind == "zip":
+            with zipfile.ZipFile(path) as archive:
+                for entry in archive.infolist():
+                    if not entry.is_dir():
+                        yield entry.filename, archive.read(entry)
+            return
+        with tarfile.open(path, "r:gz") as packed:
+            for member in packed:
+                if not member.isdir():
+                    file = packed.extractfile(member) if member.isfile() else None
+                    yield member.name, b"" if file is None else file.read()
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read as {' or '.join(ENDINGS[kind])}: {error}") from error
 
 
 def _predictions(

@@ -6,3 +6,7 @@ from keras_cacnet.pipeline.calls import call
 from keras_cacnet.pipeline.views import Views
 
 __all__ = ["Views", "augment", "call", "evaluation_batches", "reading_error", "training_batches", "window_batches"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

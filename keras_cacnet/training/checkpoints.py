@@ -61,7 +61,9 @@ class CheckpointError(OSError):
 
 
 class Checkpoints:
-    """Writes `last.keras` after every epoch and every so many steps, `best.keras` whenever the score rises.
+    """The checkpoints of one run, written and read back.
+
+    `last.keras` is written after every epoch and every so many steps, `best.keras` whenever the score rises.
 
     A checkpoint holds the network, its weights, the optimizer's state and the progress of the run. It is written
     under a temporary name and renamed, so a kill leaves the former one, which stays as `previous.keras`. The best one
@@ -72,7 +74,6 @@ class Checkpoints:
         every: the number of steps between two checkpoints within an epoch; None for one an epoch.
         monitor: the score that decides what is best; larger is better. Where it is absent, as without
             validation images, the last epoch counts as the best.
-        best: the best score so far, for a run that goes on.
         chief: whether this process writes; of the processes of a run only one does.
 
     Raises:
@@ -86,7 +87,6 @@ class Checkpoints:
         folder: str | os.PathLike[str],
         every: int | None = None,
         monitor: str = "val_mean_iou",
-        best: float = -math.inf,
         chief: bool = True,
     ) -> None:
         if every is not None and every < 1:
@@ -94,8 +94,43 @@ class Checkpoints:
         self.folder = user_path(folder)
         self.every = every
         self.monitor = monitor
-        self.best = best
+        self.best = -math.inf
         self.chief = chief
+
+    @property
+    def exist(self) -> bool:
+        """Whether the run has come to write a checkpoint."""
+        return bool(_there(self.folder))
+
+    def resume(self) -> tuple[keras.Model, Progress]:
+        """Load the last checkpoint of the run or, where that is damaged, the one before it.
+
+        A damaged one is put aside as `damaged.keras`, with a warning that says so. All processes of a run have to
+        call this, in the scope of their strategy.
+
+        Returns:
+            The network with its optimizer, and how far the run had come.
+
+        Raises:
+            ValueError: there is no checkpoint, or none is whole; the message names what is wrong with them.
+        """
+        damages: list[str] = []
+        for path in _there(self.folder):
+            try:
+                verify(path)
+                progress = read_progress(path)
+            except ValueError as error:
+                damages.append(str(error))
+                continue
+            if damages:
+                message = f"{damages[0]}; going on from the checkpoint before it, at step {progress.step}"
+                warnings.warn(message, TrainingWarning, stacklevel=2)
+                if self.chief:
+                    os.replace(self.folder / "last.keras", self.folder / "damaged.keras")
+            self.best = progress.best
+            return _load(path, compile=True), progress
+        found = "; ".join(damages) or f"{self.folder} has none"
+        raise ValueError(f"{found}: no checkpoint is left to go on from, start again in a new folder")
 
     def after_step(self, loop: Trained) -> None:
         """Save where it is time to."""
@@ -195,46 +230,6 @@ def load_checkpoint(path: str | os.PathLike[str], compile: bool = False) -> kera
     path = user_path(path)
     verify(path)
     return _load(path, compile)
-
-
-def resume_checkpoint(folder: Path, chief: bool = True) -> tuple[keras.Model, Progress]:
-    """Load the last checkpoint of a run or, where that is damaged, the one before it.
-
-    A damaged one is put aside as `damaged.keras`, with a warning that says so.
-
-    Args:
-        folder: of the run; it has a checkpoint.
-        chief: whether this process is the one of the run that writes.
-
-    Returns:
-        The network with its optimizer, and how far the run had come.
-
-    Raises:
-        ValueError: no checkpoint is whole; the message names what is wrong with them.
-    """
-    damages: list[str] = []
-    for path in _there(folder):
-        try:
-            verify(path)
-            progress = read_progress(path)
-        except ValueError as error:
-            damages.append(str(error))
-            continue
-        if damages:
-            warnings.warn(
-                f"{damages[0]}; going on from the checkpoint before it, at step {progress.step}",
-                TrainingWarning,
-                stacklevel=2,
-            )
-            if chief:
-                os.replace(folder / "last.keras", folder / "damaged.keras")
-        return _load(path, compile=True), progress
-    raise ValueError(f"{'; '.join(damages)}: no checkpoint is left to go on from, start again in a new folder")
-
-
-def has_checkpoint(folder: Path) -> bool:
-    """Whether a run has come to write a checkpoint."""
-    return bool(_there(folder))
 
 
 def read_progress(path: str | os.PathLike[str]) -> Progress:

@@ -8,6 +8,8 @@ from keras import ops
 from keras_cacnet.labels import pixel_weights, read_masks, void_id
 from keras_cacnet.layers.replicas import sum_over_replicas
 
+__all__ = ["SegmentationCrossentropy"]
+
 
 @keras.saving.register_keras_serializable("keras_cacnet")
 class SegmentationCrossentropy(keras.losses.Loss):
@@ -101,3 +103,7 @@ class SegmentationCrossentropy(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "ignore_class": self.ignore_class, "dtype": self._given_dtype}
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

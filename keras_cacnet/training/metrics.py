@@ -5,8 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.labels import check_classes, read_masks, void_id, whole_number
+from keras_cacnet.labels import read_masks, require_void_apart, void_id, whole_number
 from keras_cacnet.training.losses import SegmentationCrossentropy
+
+__all__ = ["Crossentropy", "MeanIoU", "PixelAccuracy"]
 
 _JAX = keras.backend.backend() == "jax"  # which has no 64 bits by default
 _INT, _FLOAT = ("int32", "float32") if _JAX else ("int64", "float64")
@@ -42,7 +44,7 @@ class _ConfusionMetric(_SegmentationMetric):
     ) -> None:
         super().__init__(ignore_class, name, dtype)
         self.num_classes = whole_number("num_classes", num_classes)
-        check_classes(self.num_classes, self.ignore_class)
+        require_void_apart(self.num_classes, self.ignore_class)
         # Whole numbers stay exact: floats would lose single pixels beyond 2^24 of them. 32 bits bound a cell to 2^31.
         self.confusion = self.add_variable((self.num_classes,) * 2, "zeros", dtype=_INT, name="confusion")
         self.invalid = self.add_variable((), "zeros", dtype=_INT, name="invalid")
@@ -225,3 +227,7 @@ class Crossentropy(_SegmentationMetric):
     def result(self) -> Any:
         """The mean over what was counted: 0 of nothing, NaN where logits were, or a label was no class."""
         return ops.cast(self.summed / ops.cast(ops.maximum(self.pixels, 1), _FLOAT), self.dtype)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

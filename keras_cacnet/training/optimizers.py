@@ -10,6 +10,8 @@ from keras import ops
 from keras_cacnet.layers.replicas import sum_over_replicas
 from keras_cacnet.wording import listed
 
+__all__ = ["SGD", "LossScaleOptimizer", "PolyDecay", "poly"]
+
 
 @keras.saving.register_keras_serializable("keras_cacnet")
 class SGD(keras.optimizers.SGD):
@@ -331,3 +333,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     def check_finite(self, grads: Any) -> Any:
         """Whether the gradients are finite on all replicas."""
         return sum_over_replicas(ops.cast(ops.logical_not(super().check_finite(grads)), "int32")) == 0
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -235,7 +235,7 @@ class Recipe:
         if self.freeze != "none":
             frozen = f"freeze={self.freeze} keeps a backbone of random weights as it is: give it weights, or train it"
             return frozen if self.weights is None else None
-        if self.weights is None and self.learning_rate < scratch / 4:
+        if self.weights is None and self.learning_rate < scratch / 2:
             rates = " ".join(f"{name}={value:g}" for name, value in FROM_SCRATCH.items())
             return (
                 f"learning_rate={self.learning_rate} is for a pretrained backbone, and this one starts from random "

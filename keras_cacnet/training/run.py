@@ -109,39 +109,43 @@ class Run:
             f"{first}"
         )
 
-    def require_recipe(self, recipe: Recipe) -> None:
-        """Refuse to go on with another recipe than the run was started with.
+    def require_same(self, settings: dict[str, Any], classes: ClassTable, owner: str) -> None:
+        """Refuse to go on with another recipe or other classes than the run was started with.
+
+        Args:
+            settings: of the recipe, as `Recipe.to_json` gives them.
+            classes: those of the data.
+            owner: the name of the data.
 
         Raises:
             ValueError: they differ; the message says in what, and how to start a new run from the weights.
         """
-        before, now = self.recipe.to_json(), recipe.to_json()
-        if changed := [f"{key} {before[key]!r} -> {now[key]!r}" for key in now if before[key] != now[key]]:
+        before = self.recipe.to_json()
+        if changed := [f"{key} {before[key]!r} -> {new!r}" for key, new in settings.items() if before[key] != new]:
             raise ValueError(
                 f"{self.path} was started with another recipe: {', '.join(changed)}; resume it with its own, or "
                 f"{self._anew()}"
             )
+        self.require_classes(classes, owner)
+        if self.classes != classes:
+            raise ValueError(f"{self.path} was started with other colours or ids of its classes than {owner} has")
 
-    def require_data(self, classes: ClassTable, owner: str, data: dict[str, Any]) -> None:
-        """Refuse to go on with other classes or other files than the run was started with.
+    def require_files(self, images: dict[str, int], digests: dict[str, str]) -> None:
+        """Refuse to go on with other files than the run was started with.
 
         Args:
-            classes: those of the data.
-            owner: the name of the data.
-            data: what `config.json` says of it: the numbers of images and the digests of the splits.
+            images: the number of images of every split.
+            digests: the digest of every split that is used.
 
         Raises:
             ValueError: they differ; the message says in what, and how to start a new run from the weights.
         """
-        self.require_classes(classes, owner)
-        if self.classes != classes:
-            raise ValueError(f"{self.path} was started with other colours or ids of its classes than {owner} has")
         config = self.config
-        for split, found in data["digests"].items():
+        for split, found in digests.items():
             if config["digests"].get(split) != found:
                 raise ValueError(
                     f"{self.path} was started with other files in {split}: {config['images'].get(split)} images there, "
-                    f"{data['images'][split]} now, and their contents differ; resume it with those, or {self._anew()}"
+                    f"{images[split]} now, and their contents differ; resume it with those, or {self._anew()}"
                 )
 
     def network_for(self, recipe: Recipe, classes: ClassTable) -> keras.Model:

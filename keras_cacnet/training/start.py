@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_cacnet.datasets import check_labels, check_layout, fingerprint, shares_images
+from keras_cacnet.datasets import ClassTable, fingerprint, require_labels, require_layout, shares_images
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.files import user_path, write_json
 from keras_cacnet.models.cacnet import CaCNet
 from keras_cacnet.models.freezing import freeze
 from keras_cacnet.models.heads import HEAD_LAYERS
-from keras_cacnet.training.checkpoints import Progress, TrainingWarning, has_checkpoint, resume_checkpoint
+from keras_cacnet.training.checkpoints import Checkpoints, Progress, TrainingWarning
 from keras_cacnet.training.cluster import is_chief, require_agreement
 from keras_cacnet.training.losses import SegmentationCrossentropy
 from keras_cacnet.training.metrics import MeanIoU, PixelAccuracy
@@ -62,25 +62,37 @@ class Job:
     data_dir: str | os.PathLike[str] | None = None
     recipe_name: str | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.recipe, Recipe):
+            raise ValueError(f"recipe must be a keras_cacnet.training.Recipe, got {self.recipe!r}")
+        if not hasattr(self.dataset, "source"):
+            raise ValueError(f"dataset must be what keras_cacnet.datasets.open_dataset gives, got {self.dataset!r}")
+
 
 class Start(NamedTuple):
     """A run before its next step.
 
     Args:
-        folder: where it is.
-        model: its network, compiled.
-        progress: how far it has come.
+        recipe: its settings.
+        classes: those of its data.
         source: the examples that it is trained on.
         scored: the examples that it is scored on, if any.
         digest: of the contents of the source.
+        steps_per_epoch: the number of steps of an epoch.
+        model: its network, compiled.
+        progress: how far it has come.
+        checkpoints: what writes its checkpoints into its folder.
     """
 
-    folder: Path
-    model: keras.Model
-    progress: Progress
+    recipe: Recipe
+    classes: ClassTable
     source: Source
     scored: Source | None
     digest: str
+    steps_per_epoch: int
+    model: keras.Model
+    progress: Progress
+    checkpoints: Checkpoints
 
 
 def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
@@ -98,36 +110,45 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
     Raises:
         ValueError, OSError: as for `train`.
     """
-    recipe, dataset, folder = job.recipe, job.dataset, user_path(job.output)
+    recipe, dataset, settings = job.recipe, job.dataset, job.recipe.to_json()
+    checkpoints = Checkpoints(job.output, job.save_every, chief=is_chief(strategy))
+    folder, chief = checkpoints.folder, checkpoints.chief
     former = Run(folder) if job.resume and begun(folder) else None
-    goes_on = former is not None and has_checkpoint(folder)
-    other = _other_run(job, former)
     if former:
-        former.require_recipe(recipe)
-        seen = former.config["trained_on"]
-    else:
-        seen = [*dict.fromkeys([*(other.config["trained_on"] if other else ()), f"{dataset.name}/{recipe.split}"])]
+        former.require_same(settings, dataset.classes, dataset.name)
+    goes_on = former is not None and checkpoints.exist
+    other = _other_run(job, former, goes_on)
+    seen = former.config["trained_on"] if former else _seen(other, f"{dataset.name}/{recipe.split}")
     source = _training_source(recipe, dataset, strategy.num_replicas_in_sync)
     scored = _scored_source(recipe, dataset, seen)
     steps_per_epoch = len(source) // recipe.batch_size
-    require_agreement(strategy, [goes_on, recipe.to_json()])
-    chief = is_chief(strategy)
+    progress, doubts = Progress(), [] if former or other else [recipe.rate_warning()]
+    require_agreement(strategy, [goes_on, settings])
     with _claimed(folder, anew=former is None) if chief else nullcontext():
         keras.utils.set_random_seed(recipe.seed)
-        with strategy.scope():
-            model = None if goes_on else _new_model(job, other, steps_per_epoch * recipe.epochs)
-        data = _read_data(job, scored is not None, steps_per_epoch, known=former is not None)
-        if former:
-            former.require_data(dataset.classes, dataset.name, data)
-        require_agreement(strategy, data)
-        progress = Progress()
-        if model is None:
+        if not goes_on:
             with strategy.scope():
-                model, progress = resume_checkpoint(folder, chief)
-        if chief and former is None:
+                model = _new_model(recipe, dataset.classes, other, steps_per_epoch * recipe.epochs)
+        splits = [recipe.split] if scored is None else [recipe.split, str(recipe.validation_split)]
+        require_layout(dataset, splits)
+        if former is None:
+            doubts += [f"{dataset.name}: {one.where}: {one.message}" for one in require_labels(dataset, *splits)]
+        for doubt in filter(None, doubts if chief else ()):
+            warnings.warn(doubt, TrainingWarning, stacklevel=3)
+        images = {split: len(dataset.source(split)) for split in dataset.splits}
+        digests = {split: fingerprint(dataset, split) for split in splits}
+        if former:
+            former.require_files(images, digests)
+        require_agreement(strategy, [images, digests])
+        if goes_on:
+            with strategy.scope():
+                model, progress = checkpoints.resume()
+        elif chief and former is None:
+            record = {"recipe": settings, "images": images, "digests": digests, "steps_per_epoch": steps_per_epoch}
             write_json(folder / "classes.json", dataset.classes.to_json())
-            write_json(folder / "config.json", {**_origin(job, other), "trained_on": seen, **data, **environment()})
-    return Start(folder, model, progress, source, scored, data["digests"][recipe.split])
+            write_json(folder / "config.json", {**_origin(job, other), "trained_on": seen, **record, **environment()})
+    digest = digests[recipe.split]
+    return Start(recipe, dataset.classes, source, scored, digest, steps_per_epoch, model, progress, checkpoints)
 
 
 def environment() -> dict[str, Any]:
@@ -139,7 +160,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _other_run(job: Job, former: Run | None) -> Run | None:
+def _other_run(job: Job, former: Run | None, goes_on: bool) -> Run | None:
     """The run whose network is the start, if that is still to be taken."""
     if former is None:
         return None if job.start_from is None else Run(job.start_from)
@@ -147,7 +168,12 @@ def _other_run(job: Job, former: Run | None) -> Run | None:
     if job.start_from is not None and str(user_path(job.start_from).absolute()) != recorded:
         raise ValueError(f"{former.path} started from {recorded or 'no other run'}, not from {job.start_from}")
     # Its own checkpoints hold all; the other run may be gone by now.
-    return None if recorded is None or has_checkpoint(former.path) else Run(recorded)
+    return None if recorded is None or goes_on else Run(recorded)
+
+
+def _seen(other: Run | None, split: str) -> list[str]:
+    """The splits that a network has seen, those of former runs included, as DATASET/SPLIT."""
+    return list(dict.fromkeys([*(other.config["trained_on"] if other else ()), split]))
 
 
 def _training_source(recipe: Recipe, dataset: SegmentationDataset, replicas: int) -> Source:
@@ -205,13 +231,10 @@ def _claimed(folder: Path, anew: bool) -> Iterator[None]:
         raise
 
 
-def _new_model(job: Job, other: Run | None, total_steps: int) -> keras.Model:
-    recipe, classes = job.recipe, job.dataset.classes
+def _new_model(recipe: Recipe, classes: ClassTable, other: Run | None, total_steps: int) -> keras.Model:
     if other:
         model = other.network_for(recipe, classes)
     else:
-        if warning := recipe.rate_warning():
-            warnings.warn(warning, TrainingWarning, stacklevel=4)
         # On one device as well, so that a run can go on with more.
         model = CaCNet(len(classes), **recipe.network_arguments(), synchronized=True)
     model.loss_stride = recipe.loss_stride
@@ -230,22 +253,6 @@ def _new_model(job: Job, other: Run | None, total_steps: int) -> keras.Model:
         jit_compile=False,
     )
     return model
-
-
-def _read_data(job: Job, is_scored: bool, steps_per_epoch: int, known: bool) -> dict[str, Any]:
-    """Check the data, unless a run has done so before, and sum it up for the record."""
-    recipe, dataset = job.recipe, job.dataset
-    scored = recipe.validation_split if is_scored else None
-    splits = [recipe.split, *([scored] if scored else ())]
-    check_layout(dataset, splits)
-    for finding in () if known else check_labels(dataset, recipe.split, scored):
-        warnings.warn(f"{dataset.name}: {finding.where}: {finding.message}", TrainingWarning, stacklevel=4)
-    return {
-        "recipe": recipe.to_json(),
-        "images": {split: len(dataset.source(split)) for split in dataset.splits},
-        "digests": {split: fingerprint(dataset, split) for split in splits},
-        "steps_per_epoch": steps_per_epoch,
-    }
 
 
 def _origin(job: Job, other: Run | None) -> dict[str, Any]:

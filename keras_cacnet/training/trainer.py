@@ -3,25 +3,24 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.source import Source
 from keras_cacnet.pipeline.batches import evaluation_batches, training_batches, window_batches
 from keras_cacnet.pipeline.views import Views
 from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss, TrainingWarning
-from keras_cacnet.training.cluster import is_chief, lost_workers
+from keras_cacnet.training.cluster import lost_workers
 from keras_cacnet.training.features import Features
 from keras_cacnet.training.logs import Curve, Log
 from keras_cacnet.training.loop import Loop, Validation
 from keras_cacnet.training.metrics import Crossentropy, MeanIoU, PixelAccuracy
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.training.signals import StopSignals
-from keras_cacnet.training.start import Job, begin
+from keras_cacnet.training.start import Job, Start, begin
 
 
 def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str | int = "auto") -> keras.Model:
@@ -64,29 +63,24 @@ def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str
     Reference:
         Section 4.1 of the CaC-Net paper, "Training Setting".
     """
-    strategy = strategy or tf.distribute.get_strategy()
-    chief, recipe = is_chief(strategy), job.recipe
-    with StopSignals() as stop, lost_workers(strategy), _floats_of(recipe):
-        checkpoints = Checkpoints(job.output, job.save_every, chief=chief)
-        folder, model, progress, source, scored, digest = begin(job, strategy)
-        if progress.epochs == recipe.epochs:
-            message = f"{folder} is finished: all {recipe.epochs} epochs are done, and nothing was trained"
-            warnings.warn(message, TrainingWarning, stacklevel=2)
-            return model
-        checkpoints.best = progress.best
-        classes = job.dataset.classes
-        validation = None if scored is None else _validation(recipe, scored, classes, strategy)
-        features = _features(recipe, model, source, digest) if recipe.cached_views else None
-        if features:
-            features.fill(model, source, classes, verbose=chief and verbose != 0)
-        Loop(model, recipe.epochs, len(source) // recipe.batch_size, validation, progress).run(
-            _batches(recipe, source, classes, features, progress.step, strategy),
-            _callbacks(folder, progress.step, chief),
-            checkpoints,
-            stop,
-            verbose if chief else 0,
+    if not isinstance(job, Job):
+        raise ValueError(
+            f"train takes a keras_cacnet.training.Job, such as Job(recipe, dataset, 'runs/mine'); got {job!r}"
         )
-    return model
+    strategy = strategy or tf.distribute.get_strategy()
+    with StopSignals() as stop, lost_workers(strategy), _floats_of(job.recipe):
+        start = begin(job, strategy)
+        epochs, checkpoints = start.recipe.epochs, start.checkpoints
+        if start.progress.epochs == epochs:
+            message = f"{checkpoints.folder} is finished: all {epochs} epochs are done, and nothing was trained"
+            warnings.warn(message, TrainingWarning, stacklevel=2)
+            return start.model
+        callbacks = _callbacks(checkpoints, start.progress.step)
+        features = _features(start, verbose if checkpoints.chief else 0) if start.recipe.cached_views else None
+        batches, validation = _shared(start, features, strategy)
+        loop = Loop(start.model, epochs, start.steps_per_epoch, validation, start.progress)
+        loop.run(batches, callbacks, checkpoints, stop, verbose if checkpoints.chief else 0)
+    return start.model
 
 
 @contextmanager
@@ -100,72 +94,10 @@ def _floats_of(recipe: Recipe) -> Iterator[None]:
         keras.config.set_floatx(before)
 
 
-def _features(recipe: Recipe, model: keras.Model, source: Source, digest: str) -> Features:
-    """Which features the run is trained on, and where they are kept."""
-    scales = (recipe.scale_min, recipe.scale_max)
-    views = Views(recipe.cached_views, recipe.crop_size, scales, recipe.flip, recipe.image_size)
-    return Features.of(model, source, views, recipe.cached_dtype, digest)
-
-
-def _batches(
-    recipe: Recipe,
-    source: Source,
-    classes: ClassTable,
-    features: Features | None,
-    step: int,
-    strategy: tf.distribute.Strategy,
-) -> Any:
-    """The batches from a step on, of images or of features, each shared by all replicas of the strategy."""
-
-    def batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        steps: dict[str, Any] = {
-            "batch_size": recipe.batch_size,
-            "steps": len(source) // recipe.batch_size * recipe.epochs,
-            "start_step": step,
-            "seed": recipe.seed,
-            "shard": (context.input_pipeline_id, context.num_input_pipelines),
-        }
-        if features:
-            shared = features.batches(**steps)
-        else:
-            shared = training_batches(
-                source,
-                classes,
-                crop_size=recipe.crop_size,
-                scale_range=(recipe.scale_min, recipe.scale_max),
-                flip=recipe.flip,
-                image_size=recipe.image_size,
-                **steps,
-            )
-        # Of one batch a part for every replica.
-        return shared.rebatch(recipe.batch_size // context.num_replicas_in_sync, drop_remainder=True)
-
-    return strategy.distribute_datasets_from_function(batches)
-
-
-def _validation(recipe: Recipe, scored: Source, classes: ClassTable, strategy: tf.distribute.Strategy) -> Validation:
-    """The images to score, whole or in windows, of which every replica has its own."""
-
-    def batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        shared: dict[str, Any] = {
-            "replicas": context.num_replicas_in_sync,
-            "shard": (context.input_pipeline_id, context.num_input_pipelines),
-            "image_size": recipe.image_size,
-        }
-        if recipe.input_size is None:
-            return evaluation_batches(scored, classes, **shared)
-        return window_batches(scored, classes, recipe.input_size, **shared)
-
-    epochs = {*range(recipe.validate_every, recipe.epochs, recipe.validate_every), recipe.epochs}
-    with strategy.scope():
-        # Keras' own `val_loss` is a mean over batches, and depends on how images share them.
-        metrics = [Crossentropy(name="loss"), MeanIoU(len(classes)), PixelAccuracy(len(classes))]
-    return Validation(strategy.distribute_datasets_from_function(batches), metrics, epochs)
-
-
-def _callbacks(folder: Path, step: int, chief: bool) -> list[keras.callbacks.Callback]:
+def _callbacks(checkpoints: Checkpoints, step: int) -> list[keras.callbacks.Callback]:
+    folder = checkpoints.folder
     finite = FiniteLoss(folder, step)
-    if not chief:
+    if not checkpoints.chief:
         return [finite]
     return [
         finite,
@@ -173,3 +105,60 @@ def _callbacks(folder: Path, step: int, chief: bool) -> list[keras.callbacks.Cal
         keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
         Curve(folder / "log.csv", folder / "curve.png"),
     ]
+
+
+def _features(start: Start, verbose: str | int) -> Features:
+    """The features that the run is trained on, those that are not there yet computed."""
+    recipe = start.recipe
+    scales = (recipe.scale_min, recipe.scale_max)
+    views = Views(recipe.cached_views, recipe.crop_size, scales, recipe.flip, recipe.image_size)
+    features = Features.of(start.model, start.source, views, recipe.cached_dtype, start.digest)
+    features.fill(start.model, start.source, start.classes, verbose=verbose != 0)
+    return features
+
+
+def _shared(start: Start, features: Features | None, strategy: tf.distribute.Strategy) -> tuple[Any, Validation | None]:
+    """The batches that are left, and the images to score: of a batch each replica has a part, of the images its own."""
+    recipe, classes = start.recipe, start.classes
+
+    def training(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        steps: dict[str, Any] = {
+            "batch_size": recipe.batch_size,
+            "steps": start.steps_per_epoch * recipe.epochs,
+            "start_step": start.progress.step,
+            "seed": recipe.seed,
+            "shard": (context.input_pipeline_id, context.num_input_pipelines),
+        }
+        if features:
+            batches = features.batches(**steps)
+        else:
+            batches = training_batches(
+                start.source,
+                classes,
+                crop_size=recipe.crop_size,
+                scale_range=(recipe.scale_min, recipe.scale_max),
+                flip=recipe.flip,
+                image_size=recipe.image_size,
+                **steps,
+            )
+        return batches.rebatch(recipe.batch_size // context.num_replicas_in_sync, drop_remainder=True)
+
+    def scoring(scored: Source, context: tf.distribute.InputContext) -> tf.data.Dataset:
+        share: dict[str, Any] = {
+            "replicas": context.num_replicas_in_sync,
+            "shard": (context.input_pipeline_id, context.num_input_pipelines),
+            "image_size": recipe.image_size,
+        }
+        if recipe.input_size is None:
+            return evaluation_batches(scored, classes, **share)
+        return window_batches(scored, classes, recipe.input_size, **share)
+
+    batches = strategy.distribute_datasets_from_function(training)
+    if start.scored is None:
+        return batches, None
+    scored = strategy.distribute_datasets_from_function(partial(scoring, start.scored))
+    with strategy.scope():
+        # Keras' own `val_loss` is a mean over batches, and depends on how images share them.
+        metrics = [Crossentropy(name="loss"), MeanIoU(len(classes)), PixelAccuracy(len(classes))]
+    epochs = {*range(recipe.validate_every, recipe.epochs, recipe.validate_every), recipe.epochs}
+    return batches, Validation(scored, metrics, epochs)

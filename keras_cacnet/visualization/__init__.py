@@ -18,3 +18,7 @@ __all__ = [
     "save_ids",
     "weighting_figure",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -69,7 +69,7 @@ def choose_channels(
         raise ValueError(f"channels are chosen by 'random', 'largest-change' or a list such as 3,17,40; got {by!r}")
     chosen: dict[str, tuple[int, ...]] = {}
     for number, (head, parts) in enumerate(maps.items()):
-        arrays = checked_maps(head, parts)
+        arrays = require_maps(head, parts)
         if not isinstance(by, str):
             chosen[head] = _listed(head, by, arrays["X"].shape[-1])
             continue
@@ -112,7 +112,7 @@ def channel_changes(maps: Maps) -> dict[str, np.ndarray]:
         >>> channel_changes({"head_1": {"X": x, "W": w, "X*": x * w}})["head_1"].tolist()
         [0.0, 0.5]
     """
-    return {head: _changes(head, checked_maps(head, parts)) for head, parts in maps.items()}
+    return {head: _changes(head, require_maps(head, parts)) for head, parts in maps.items()}
 
 
 def channel_maps(maps: Maps, channels: Mapping[str, Sequence[int]]) -> list[ChannelMaps]:
@@ -133,7 +133,7 @@ def channel_maps(maps: Maps, channels: Mapping[str, Sequence[int]]) -> list[Chan
     for head, wanted in channels.items():
         if head not in maps:
             raise ValueError(f"there are no weighting maps of {head!r}; there are {', '.join(maps)}")
-        arrays = checked_maps(head, maps[head])
+        arrays = require_maps(head, maps[head])
         for channel in _listed(head, wanted, arrays["X"].shape[-1]):
             taken.append(ChannelMaps(head, channel, {part: arrays[part][..., channel] for part in PARTS}))
     if not taken:
@@ -141,7 +141,7 @@ def channel_maps(maps: Maps, channels: Mapping[str, Sequence[int]]) -> list[Chan
     return taken
 
 
-def checked_maps(head: str, parts: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def require_maps(head: str, parts: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The maps of a head as float32 (h, w, c); a ValueError where one is missing or of another shape."""
     if missing := [part for part in PARTS if part not in parts]:
         raise ValueError(f"the maps of {head} lack {', '.join(missing)}")

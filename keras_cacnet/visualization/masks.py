@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.files import user_path
 
 
 def save_ids(ids: np.ndarray, path: str | Path, classes: ClassTable) -> None:
@@ -40,7 +41,7 @@ def save_ids(ids: np.ndarray, path: str | Path, classes: ClassTable) -> None:
     palette = np.zeros((256, 3), "uint8")
     palette[list(classes.ids)] = classes.palette
     picture.putpalette(palette.tobytes())
-    picture.save(path, format="PNG")
+    picture.save(user_path(path), format="PNG")
 
 
 def require_ids(ids: np.ndarray, image: np.ndarray | None = None) -> None:

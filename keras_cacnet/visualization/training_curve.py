@@ -7,6 +7,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from keras_cacnet.files import user_path
+
 _NOT_SCORES = ("loss", "learning_rate")
 
 
@@ -33,7 +35,8 @@ def curve(log_csv: str | Path, path: str | Path) -> None:
         >>> (folder / "curve.png").stat().st_size > 0
         True
     """
-    epochs = _read(Path(log_csv))
+    log_csv = user_path(log_csv)
+    epochs = _read(log_csv)
     names = list(dict.fromkeys(name for row in epochs.values() for name in row))
     base = dict.fromkeys(name.removeprefix("val_") for name in names)
     losses = [name for name in base if name == "loss" or name.endswith("_loss")]
@@ -58,7 +61,7 @@ def curve(log_csv: str | Path, path: str | Path) -> None:
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     grid[-1].set_xlabel("epoch")
-    figure.savefig(path, format="png")
+    figure.savefig(user_path(path), format="png")
 
 
 def _read(log: Path) -> dict[int, dict[str, float]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cacnet.datasets import Folder, check_dataset, check_layout, open_dataset
+from keras_cacnet.datasets import Folder, check_dataset, open_dataset, require_layout
 
 COLORS = np.array([[90, 160, 220], [20, 60, 140], [90, 140, 60], [0, 0, 0]], "uint8")
 
@@ -27,7 +27,7 @@ def only(findings, folder):
 
 def layout_error(folder):
     with pytest.raises(ValueError, match="problem") as raised:
-        check_layout(open_dataset(folder.root))
+        require_layout(open_dataset(folder.root))
     return str(raised.value)
 
 
@@ -35,7 +35,7 @@ def test_nothing_wrong(folder):
     report = report_of(folder)
     assert report.ok
     assert report.findings == ()
-    check_layout(open_dataset(folder.root))
+    require_layout(open_dataset(folder.root))
 
 
 def test_counts(folder):
@@ -166,7 +166,7 @@ def test_faults_of_the_pixels(folder, plant):
     assert found_where == where
     assert message in found
     # Headers do not show them.
-    check_layout(open_dataset(folder.root))
+    require_layout(open_dataset(folder.root))
 
 
 def test_adaptive_palettes_are_found(folder):
@@ -219,7 +219,7 @@ def test_long_lists_are_cut_short(folder):
 
 def test_split_without_masks_cannot_be_trained_on(folder):
     with pytest.raises(ValueError, match="this split has no masks; only prediction can use it"):
-        check_layout(open_dataset(folder.root), ["test"])
+        require_layout(open_dataset(folder.root), ["test"])
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

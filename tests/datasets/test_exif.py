@@ -12,7 +12,7 @@ from PIL import Image
 from keras_cacnet.datasets import read_image, read_mask
 from keras_cacnet.datasets.exif import orientation
 from keras_cacnet.datasets.reading import open_image, shown_size
-from keras_cacnet.export import orientation as graph
+from keras_cacnet.export import exif_orientation as graph
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), "uint8")
 XMP = b"<x:xmpmeta xmlns:tiff='t'><rdf:Description tiff:Orientation=\"6\"/></x:xmpmeta>"
@@ -69,11 +69,11 @@ FILES = {
         1,
     ),
     "JPEG, as bytes": (jpeg(segment(EXIF + tiff(kind=1))), 1),
-    "JPEG, as signed": (jpeg(segment(EXIF + tiff(kind=8))), 1),
-    "JPEG, said twice to be EXIF": (jpeg(segment(EXIF * 2 + tiff())), 1),
+    "JPEG, as signed": (jpeg(segment(EXIF + tiff(kind=8))), 6),
+    "JPEG, said twice to be EXIF": (jpeg(segment(EXIF * 2 + tiff())), 6),
     "JPEG, out of range": (jpeg(segment(EXIF + tiff(9))), 1),
     "PNG": (png(chunk(b"eXIf", tiff())), 6),
-    "PNG, two chunks, the first": (png(chunk(b"eXIf", tiff(6)), chunk(b"eXIf", tiff(3))), 6),
+    "PNG, two chunks, the last": (png(chunk(b"eXIf", tiff(6)), chunk(b"eXIf", tiff(3))), 3),
     "PNG, behind the pixels": (png(chunk(b"eXIf", tiff()), behind=True), 1),
     "PNG, XMP": (png(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)), 1),
     "PNG, text of ImageMagick": (png(profile(EXIF + tiff())), 1),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cacnet.datasets import ClassTable, check_dataset, check_labels, label_findings, open_dataset
+from keras_cacnet.datasets import ClassTable, check_dataset, label_findings, open_dataset, require_labels
 from keras_cacnet.datasets.records import Records
 
 BINARY = "0 background 0 0 0\n1 object 255 255 255\n"
@@ -29,7 +29,7 @@ def texts(findings):
 def test_nothing_wrong(folder):
     data = open_dataset(folder.root)
     assert label_findings(data, "train") == label_findings(data, "val") == ()
-    assert check_labels(data, "train", "val") == ()
+    assert require_labels(data, "train", "val") == ()
 
 
 @pytest.mark.parametrize("form", ["uint8", "uint16", "palette"])
@@ -47,7 +47,7 @@ def test_masks_of_0_and_255(folder, form):
         "'object' never occurs: it cannot be learnt; write the ids that classes.txt gives to the classes."
     )
     with pytest.raises(ValueError, match="1 problem:\n  train: masks hold only 0 and 255"):
-        check_labels(data, "train", "val")
+        require_labels(data, "train", "val")
     report = check_dataset(data, progress=False)
     assert report.errors == (finding,)
     # What is only scored is told, and is no error: a small split may lack a class.
@@ -75,7 +75,7 @@ def test_void_pixels_are_no_fault_where_all_classes_occur(folder):
         mask[:5] = ids[:5]
         return mask
 
-    assert check_labels(relabel(folder, sparse), "train", "val") == ()
+    assert require_labels(relabel(folder, sparse), "train", "val") == ()
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_void_pixels_are_no_fault_where_all_classes_occur(folder):
 def test_masks_that_were_divided(folder, divided, highest):
     """All class 0, or 0 and 1 of three: the loss would be perfect; it is told, with the likely reason first."""
     data = relabel(folder, divided)
-    (finding,) = check_labels(data, "train")
+    (finding,) = require_labels(data, "train")
     assert finding.level == "warning"
     assert finding.message.startswith(f"no id is above {highest}; were the masks divided by 255")
     assert "'land' never" in finding.message
@@ -93,7 +93,7 @@ def test_masks_that_were_divided(folder, divided, highest):
 
 def test_a_class_that_never_occurs_is_a_warning(folder):
     data = relabel(folder, lambda ids: np.where(ids == 1, 2, ids).astype("uint8"), splits=("train",))
-    (finding,) = check_labels(data, "train", "val")
+    (finding,) = require_labels(data, "train", "val")
     assert str(finding) == "warning: train: 'sea' never occurs: it cannot be learnt."
     assert texts(label_findings(data, "train", trained=False)) == ["note: train: 'sea' never occurs: it has no score."]
 
@@ -103,7 +103,7 @@ def test_ids_that_are_no_class_name_their_file(folder):
     deep = folder.root / "labels" / "val" / "1.png"
     Image.fromarray(np.full((70, 80), 300, "uint16")).save(deep)
     with pytest.raises(ValueError, match="2 problems") as raised:
-        check_labels(open_dataset(folder.root), "train", "val")
+        require_labels(open_dataset(folder.root), "train", "val")
     assert f"{path}: id 200 (5600 pixels) is not in the class table, which knows 0-2 and void 3, 255" in str(
         raised.value
     )
@@ -116,7 +116,7 @@ def test_renumbered_palettes_are_told_before_training(folder):
     ids[:20], ids[20:30] = 2, 1
     folder.mask("train", "1.png", Image.fromarray(colors[ids]).quantize(3))
     with pytest.raises(ValueError, match=r"train/1.png: its palette shows id .* save indices, not colours"):
-        check_labels(open_dataset(folder.root), "train")
+        require_labels(open_dataset(folder.root), "train")
 
 
 def test_published_sets_have_their_counts_in_their_records(voc_tree, monkeypatch):
@@ -139,7 +139,7 @@ def test_published_sets_have_their_counts_in_their_records(voc_tree, monkeypatch
 def test_missing_masks_are_told(folder):
     shutil.rmtree(folder.root / "labels" / "val")
     with pytest.raises(ValueError, match="2 problems:\n  .*labels/val/0.png: no such file"):
-        check_labels(open_dataset(folder.root), "train", "val")
+        require_labels(open_dataset(folder.root), "train", "val")
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int64", "uint16", "bool"])

@@ -12,7 +12,7 @@ from drawn_sets import VOC_VAL as VAL
 from drawn_sets import voc_mask as mask_of
 from PIL import Image
 
-from keras_cacnet.datasets import VOID, check_dataset, check_layout, open_dataset, read_example
+from keras_cacnet.datasets import VOID, check_dataset, open_dataset, read_example, require_layout
 from keras_cacnet.datasets.examining import example_checksum
 from keras_cacnet.datasets.unpacked import read_list
 
@@ -112,7 +112,7 @@ def test_records(voc, cache):
     report = check_dataset(data, progress=False)
     assert report.ok, report.to_text()
     assert not any("same file" in finding.message for finding in report.findings)
-    check_layout(data)
+    require_layout(data)
     # The checksum of the records' metadata is that of the files, written out here.
     digests = [
         example_checksum(name, (voc / f"VOCdevkit/VOC2012/JPEGImages/{name}.jpg").read_bytes(), mask_of(name))

@@ -8,6 +8,7 @@ import tensorflow as tf
 import keras_cacnet as kc
 from keras_cacnet.datasets.classes import VOID
 from keras_cacnet.evaluation import WHOLE, Protocol, evaluate, scores
+from keras_cacnet.training.loop import Loop, Validation
 
 SIZES = [(5, 7), (12, 9), (8, 8), (1, 1), (31, 4), (6, 17)]
 
@@ -268,3 +269,20 @@ def test_errors_under_a_protocol_name_the_image(model, build_model, classes):
         evaluate(model, data, classes, progress=False, protocol=protocol)
     with pytest.raises(ValueError, match="'small' predicts 7 classes, the class table has 5"):
         evaluate(build_model(num_classes=7), data, classes, progress=False, protocol=protocol)
+
+
+def test_validation_while_training_gives_the_scores_of_evaluate(model, classes):
+    """Its step runs on all replicas and is another function; the logits are the same."""
+    data = list(batches_of(SIZES))
+    signature = (tf.TensorSpec((1, None, None, 3), tf.float32), tf.TensorSpec((1, None, None), tf.uint8))
+    images = tf.data.Dataset.from_generator(lambda: iter(data), output_signature=signature)
+    # With the rate 0 the one step changes nothing.
+    model.compile(keras.optimizers.SGD(0.0), kc.losses.SegmentationCrossentropy(), jit_compile=False)
+    logs = {}
+    keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, found: logs.update(found))
+    validation = Validation(images, [kc.metrics.MeanIoU(5), kc.metrics.PixelAccuracy(5)])
+    Loop(model, epochs=1, steps_per_epoch=1, validation=validation).run(images, [keep], verbose=0)
+    report = evaluate(model, data, classes, progress=False)
+    # Metrics give float32.
+    assert logs["val_mean_iou"] == pytest.approx(report.mean_iou, rel=1e-6)
+    assert logs["val_pixel_accuracy"] == pytest.approx(report.pixel_accuracy, rel=1e-6)

@@ -162,7 +162,8 @@ def test_other_heads_convert(settled, photographs, tmp_path, head):
     assert "INT8" not in {
         operator.dtype for operator in dynamic if operator.kind in ("BATCH_MATMUL", "DEPTHWISE_CONV_2D")
     }
-    verify(path, model, images)
+    # Infinite where there is NaN.
+    assert verify(path, model, images).largest_difference < 1
 
 
 @pytest.mark.slow
@@ -227,7 +228,7 @@ def test_bad_options_are_refused(model, tmp_path, options, message):
 
 def test_a_size_that_the_model_does_not_take_is_refused(tmp_path):
     fixed = keras.Sequential([keras.Input((16, None, 3)), keras.layers.Conv2D(2, 1)], name="fixed")
-    with pytest.raises(ValueError, match=r"'fixed' takes \(None, 16, None, 3\), not images of 24x32: leave size out"):
+    with pytest.raises(ValueError, match=r"'fixed' takes \(None, 16, None, 3\), not an image of 24x32: .* keras.Input"):
         tflite(fixed, tmp_path / "fixed.tflite", size=(24, 32))
     one_size = kc.CaCNet(2, backbone="resnet14_narrow", head_channels=4, reweighting="fc", input_size=(32, 32))
     with pytest.raises(ValueError, match="takes images of 32x32 pixels alone, .* got 64x32"):

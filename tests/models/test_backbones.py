@@ -26,6 +26,8 @@ def image(height=64, width=96, seed=0):
         ("resnet101", 42_605_504, 2048),
         pytest.param("resnet152", 58_295_232, 2048, marks=pytest.mark.slow),
         ("resnet14_narrow", 2_030_784, 1024),
+        # What Google's file holds, without the classifier and the 1x1 convolution before it.
+        ("efficientnet_lite0", 2_998_304, 320),
     ],
 )
 def test_names(name, parameters, channels):
@@ -108,8 +110,24 @@ np.testing.assert_allclose(got, np.load("expected.npy"), rtol=1e-5, atol=1e-6)
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, env=environment)
 
 
+def test_channels_last_whatever_the_image_data_format():
+    """Keras' setting reaches every layer of the libraries' networks, which are built for channels last here."""
+    last = backbone("resnet14_narrow")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        first = backbone("resnet14_narrow")
+        assert keras.config.image_data_format() == "channels_first"
+        dilated = dilate(last, 8)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    configs = [[layer.get_config() for layer in model.layers] for model in (last, first, dilated)]
+    assert configs[0] == configs[1] == configs[2]
+    first.set_weights(last.get_weights())
+    np.testing.assert_array_equal(first(image())["P5"], last(image())["P5"])
+
+
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"no backbone 'ResNet-50'.*mean 'resnet50'.*resnet18.*resnet14_narrow"):
+    with pytest.raises(ValueError, match=r"no backbone 'ResNet-50'; did you mean resnet50\?.*resnet14_narrow"):
         backbone("ResNet-50")
     with pytest.raises(ValueError, match=r"no backbone 'vit'\. The names are"):
         backbone("vit")

@@ -291,6 +291,20 @@ def test_paths_and_models_that_are_none(tmp_path):
         backbone("tiny", tmp_path / "other.keras")
 
 
+def test_a_path_in_the_home_folder(preset, monkeypatch):
+    library, original, folder = preset
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert_same(backbone("tiny", f"~/{folder.name}"), original, library)
+
+
+def test_weights_of_another_kind_of_network(preset, tmp_path):
+    with pytest.raises(ValueError, match=r"config\.json does not describe efficientnet_lite0 .*that is tiny"):
+        backbone("efficientnet_lite0", preset[2])
+    backbone("tiny").save_weights(tmp_path / "own.weights.h5")
+    with pytest.raises(ValueError, match=r"own\.weights\.h5 does not fit efficientnet_lite0: layer stem_conv"):
+        backbone("efficientnet_lite0", tmp_path / "own.weights.h5")
+
+
 def test_keras_hub_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     with pytest.raises(ImportError, match=r"keras-cacnet\[hub\]"):

@@ -35,13 +35,14 @@ class Bench:
         self.scores = lambda recipe, protocol: 500
         self.fail = lambda recipe: None
 
-    def train(self, recipe, dataset, folder, resume, verbose, data, data_dir, strategy):
-        self.trained.append(recipe)
-        self.resumed.append(resume)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps({"recipe": recipe.to_json()}))
-        self.fail(recipe)
-        return recipe
+    def train(self, job, strategy, verbose):
+        assert job.resume
+        self.trained.append(job.recipe)
+        self.resumed.append((job.output / "config.json").exists())
+        job.output.mkdir(parents=True, exist_ok=True)
+        (job.output / "config.json").write_text(json.dumps({"recipe": job.recipe.to_json()}))
+        self.fail(job.recipe)
+        return job.recipe
 
     def evaluate(self, model, batches, classes, progress, count, protocol):
         self.evaluated.append((model, protocol))

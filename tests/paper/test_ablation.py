@@ -75,15 +75,6 @@ def test_a_broken_table_goes_on_where_it_stopped(bench, base):
     assert all(len(row.scores) == 2 for row in result.rows)
 
 
-def test_a_run_killed_before_its_first_step_is_begun_anew(bench, base):
-    folder = bench.runs.path(base)
-    folder.mkdir(parents=True)
-    (folder / "classes.json").write_text("{}")
-    bench.runs.score(base, WHOLE)
-    assert bench.resumed == [False]
-    assert not (folder / "classes.json").exists()
-
-
 def test_a_row_that_fails_loses_no_other(bench, base):
     def diverge(recipe):
         if recipe.num_heads == 3 and recipe.seed == 1:

@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from keras_cacnet.evaluation import Protocol
-from keras_cacnet.paper import TABLES, ablate, dry_run, plan, to_json, to_markdown
+from keras_cacnet.paper import TABLES, ablate, dry_run, paired_difference, plan, spread, to_json, to_markdown
+from keras_cacnet.paper.ablation_table import critical_errors
 from keras_cacnet.training.checkpoints import NonFiniteTraining
 
 HITS = {"fixed": (400, 441, 431), "fc": (401, 441, 433), "gap": (500, 480, 590), "se": (300, 345, 333),
@@ -149,3 +150,44 @@ def test_the_dry_run_counts_and_writes_nothing(bench, base):
     assert parameters[1] - parameters[0] == pytest.approx((9 * 512 * 128 + 2 * 128 + 128 * 2 + 2) / 1e6, abs=0.011)
     ablate(laid, bench.runs, [0])
     assert "to train: 2 runs" in dry_run(laid, bench.runs, [0, 1])
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_mean_and_sample_deviation_are_numpys(count):
+    values = np.random.default_rng(count).normal(0.5, 0.1, count)
+    found = spread(values.tolist())
+    # Exact fractions there, float64 sums here.
+    assert found == pytest.approx((count, values.mean(), values.std(ddof=1)), rel=1e-14)
+
+
+def test_one_value_has_no_deviation_and_none_has_nothing():
+    assert spread([0.25]) == (1, 0.25, None)
+    assert spread([]) is None
+    assert paired_difference({0: 0.5}, {0: 0.25}) == (1, 0.25, None)
+    assert paired_difference({0: 0.5}, {1: 0.25}) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_differences_are_those_of_a_paired_t_test(seed):
+    rng = np.random.default_rng(seed)
+    common = rng.normal(0.5, 0.2, 6)
+    ours, theirs = common + rng.normal(0.05, 0.02, 6), common
+    # Seeds that only one row has do not count, and their order does not matter.
+    left = {**dict(enumerate(ours)), 90: 0.9}
+    right = {91: 0.1, **dict(reversed(list(enumerate(theirs))))}
+    found = paired_difference(left, right)
+    test = stats.ttest_rel(ours, theirs)
+    assert found.number == 6
+    assert found.mean / found.error == pytest.approx(test.statistic, rel=1e-12)
+    beyond = abs(found.mean) > critical_errors(6) * found.error
+    assert beyond == (test.pvalue < 0.05)
+    interval = test.confidence_interval(0.95)
+    assert found.mean + critical_errors(6) * found.error == pytest.approx(interval.high, rel=1e-12)
+
+
+def test_pairing_takes_out_what_seeds_have_in_common():
+    common = np.random.default_rng(0).normal(0.5, 0.2, 5)
+    found = paired_difference(dict(enumerate(common + 0.01)), dict(enumerate(common)))
+    # The differences are all 0.01 but for the rounding of the sums.
+    assert found.mean == pytest.approx(0.01, rel=1e-12)
+    assert found.error < 1e-15

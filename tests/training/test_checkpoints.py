@@ -131,8 +131,12 @@ def test_the_home_folder(tmp_path, loop, monkeypatch):
 
 
 def test_a_resumed_run_keeps_its_best(tmp_path, loop):
-    Checkpoints(tmp_path, best=0.4).after_epoch(loop, {"val_mean_iou": 0.3})
-    assert os.listdir(tmp_path) == ["last.keras"]
+    Checkpoints(tmp_path).after_epoch(loop, {"val_mean_iou": 0.4})
+    (tmp_path / "best.keras").unlink()
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.resume()
+    checkpoints.after_epoch(loop, {"val_mean_iou": 0.3})
+    assert not (tmp_path / "best.keras").exists()
 
 
 def test_steps_between(tmp_path, loop):

@@ -1,12 +1,14 @@
 """Recipes: the paper's defaults, checks, the way through JSON, and KEY=VALUE read or refused with the mend."""
 
 import json
+import re
 from dataclasses import fields
 
 import pytest
 
 from keras_cacnet.models import CaCNet
-from keras_cacnet.training.recipe import Recipe, origin, setting_text, with_settings
+from keras_cacnet.models.heads.modules import REWEIGHTINGS
+from keras_cacnet.training.recipe import FROM_SCRATCH, Recipe, origin, setting_text, with_settings
 
 
 def test_defaults_are_the_papers():
@@ -15,6 +17,53 @@ def test_defaults_are_the_papers():
     assert (recipe.momentum, recipe.weight_decay, recipe.poly_power) == (0.9, 1e-4, 0.9)
     assert (recipe.scale_min, recipe.scale_max, recipe.flip) == (0.5, 2.0, True)
     assert (recipe.num_heads, recipe.kernel_sizes, recipe.dilation_rates) == (2, (3,), (1, 2, 3))
+
+
+def test_rates_for_the_other_kind_of_start_are_told():
+    assert Recipe(**FROM_SCRATCH).rate_warning() is None
+    assert Recipe(weights="imagenet").rate_warning() is None
+    # The largest rate of the paper, for ADE20K.
+    assert Recipe(weights="imagenet", learning_rate=0.004).rate_warning() is None
+    told = "learning_rate=0.004 is for a pretrained .*: it would learn little; set learning_rate=0.02 head_factor=1"
+    assert re.match(told, Recipe(learning_rate=0.004).rate_warning())
+    told = (
+        "learning_rate=0.02 is for a backbone that starts from random.* weights=imagenet: set .*=0.001 head_factor=10"
+    )
+    assert re.match(told, Recipe(weights="imagenet", **FROM_SCRATCH).rate_warning())
+
+
+@pytest.mark.parametrize("name", REWEIGHTINGS)
+def test_every_reweighting_can_be_written_on_the_command_line(name):
+    assert with_settings(Recipe(), [f"reweighting={name}"]).reweighting == name
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"reweighting": "se", "kernel_sizes": (5,)},
+            "kernel_sizes=5 would have no effect: reweighting=se has no kernels",
+        ),
+        ({"reweighting": "enc", "kernel_sizes": (3, 5)}, "kernel_sizes=3,5 would have no effect: reweighting=enc"),
+        ({"reweighting": "none", "dilation_rates": (1,)}, "dilation_rates=1 would have no effect: reweighting=none"),
+        ({"num_heads": 0, "kernel_sizes": (5,)}, "kernel_sizes=5 would have no effect: num_heads=0 has no kernels"),
+        ({"num_heads": 0, "dilation_rates": (1,)}, "dilation_rates=1 would have no effect: num_heads=0"),
+        ({"num_heads": 0, "reweighting": "se"}, "reweighting=se would have no effect: num_heads=0 has no heads"),
+        (
+            {"num_heads": 1, "kernel_sizes": (1,), "batch_size": 1, "global_pooling": False},
+            "batch_size=1 cannot train kernels of size 1",
+        ),
+        ({"seed": 2**32}, r"seed must be 0 or more and below 2\*\*32"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(settings, told):
+    with pytest.raises(ValueError, match=told):
+        Recipe(**settings)
+
+
+def test_settings_that_are_the_default_need_no_effect():
+    assert Recipe(num_heads=0, reweighting="cac", kernel_sizes=(3,), dilation_rates=(1, 2, 3))
+    assert Recipe(batch_size=1, global_pooling=False, num_heads=0)
 
 
 def test_json_brings_back_the_same_recipe():

@@ -257,11 +257,20 @@ def test_a_folder_that_cannot_take_the_run_is_told_before_the_data_is_read(data,
     (tmp_path / "file").touch()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").touch()
-    monkeypatch.setattr("keras_cacnet.training.start.check_layout", None)
+    monkeypatch.setattr("keras_cacnet.training.start.require_layout", None)
     monkeypatch.setattr("keras_cacnet.training.start.CaCNet", None)
     with pytest.raises((ValueError, OSError), match=told):
         train(Job(SHORT, open_dataset(data), tmp_path / place), verbose=0)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "full", "notes.txt"]
+
+
+def test_what_is_no_job_is_told(data):
+    with pytest.raises(ValueError, match="train takes a keras_cacnet.training.Job, such as"):
+        train(SHORT)
+    with pytest.raises(ValueError, match="recipe must be a keras_cacnet.training.Recipe, got <"):
+        Job(open_dataset(data), SHORT, "run")
+    with pytest.raises(ValueError, match="dataset must be what .*open_dataset gives, got 'coast'"):
+        Job(SHORT, "coast", "run")
 
 
 class Begun(BaseException):
@@ -306,7 +315,7 @@ def test_hidden_files_do_not_fill_a_folder_and_home_is_home(data, tmp_path, monk
     ("changes", "told"),
     [
         ({"learning_rate": 0.001}, "learning_rate=0.001 is for a pretrained backbone.*set learning_rate=0.02 head_f"),
-        ({"learning_rate": 0.004, "head_factor": 1.0}, "learning_rate=0.004 is for a pretrained backbone"),
+        ({"learning_rate": 0.009, "head_factor": 1.0}, "learning_rate=0.009 is for a pretrained backbone"),
         ({"learning_rate": 0.02, "weights": "folder"}, "would undo those of weights=folder: set learning_rate=0.001"),
     ],
 )

@@ -49,3 +49,9 @@ def test_an_index_outside_the_classes_is_refused(tmp_path):
     with pytest.raises(ValueError, match="received 2"):
         save_ids(np.array([[2]]), tmp_path / "ids.png", CLASSES)
     assert not (tmp_path / "ids.png").exists()
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_ids(np.zeros((2, 2), "uint8"), "~/ids.png", CLASSES)
+    assert (tmp_path / "ids.png").is_file()

@@ -92,3 +92,10 @@ def test_other_logs_are_refused_by_name(tmp_path):
         with pytest.raises(ValueError, match=rf"log\.csv: .*{message}"):
             curve(log, tmp_path / "curve.png")
     assert not (tmp_path / "curve.png").exists()
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "log.csv").write_text("epoch,loss\n0,1.5\n")
+    curve("~/log.csv", "~/curve.png")
+    assert (tmp_path / "curve.png").is_file()

@@ -57,3 +57,7 @@ def head_of(head: str | Head) -> Head:
     raise ValueError(
         f"there is no head {head!r}{did_you_mean(head, HEADS)}; give one of {', '.join(HEADS)}, or an instance of Head"
     )
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

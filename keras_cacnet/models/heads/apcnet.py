@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_cacnet.arguments import require_counts, require_flag
 from keras_cacnet.layers.base import at_least_float32
 from keras_cacnet.layers.resize import AdaptiveAveragePooling
-from keras_cacnet.models.arguments import require_counts, require_flag
 from keras_cacnet.models.heads.base import (
     Head,
     HeadContext,

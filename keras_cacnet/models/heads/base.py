@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_cacnet.arguments import require_count
 from keras_cacnet.layers.base import at_least_float32
 from keras_cacnet.layers.normalization import batch_normalization
-from keras_cacnet.models.arguments import require_count
 
 HEAD_LAYERS = r"^(reduction|head_\d+|context_\d+|pooling|encoding|fusion|classifier|presence|auxiliary)(_|/|$)"
 

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cacnet.layers.base import at_least_float32, checked_counts, checked_kernel_size
+from keras_cacnet.arguments import require_counts, require_flag, require_number
+from keras_cacnet.layers.base import at_least_float32, require_kernel_size
 from keras_cacnet.layers.normalization import batch_normalization
-from keras_cacnet.models.arguments import require_counts, require_flag, require_number
 from keras_cacnet.models.heads.base import (
     Head,
     HeadContext,
@@ -61,7 +61,7 @@ class CaCHead(Head):
             raise ValueError(f"kernel_sizes must be a sequence, one size per head, got {self.kernel_sizes!r}")
         self._keep(
             kernel_sizes=per_head_kernel_sizes(self.kernel_sizes, len(self.kernel_sizes)),
-            dilation_rates=checked_counts(self.dilation_rates, "dilation_rates"),
+            dilation_rates=require_counts("dilation_rates", self.dilation_rates),
             reweighting=require_reweighting(self.reweighting),
             global_pooling=require_flag("global_pooling", self.global_pooling),
             se_loss_weight=require_se_loss_weight(self.se_loss_weight, self.reweighting, len(self.kernel_sizes)),
@@ -181,7 +181,7 @@ def per_head_kernel_sizes(kernel_sizes: int | Sequence[int], num_heads: int) -> 
     sizes = tuple(kernel_sizes) if isinstance(kernel_sizes, Sequence | np.ndarray) else (kernel_sizes,) * num_heads
     if len(sizes) != num_heads:
         raise ValueError(f"kernel_sizes={kernel_sizes!r} has {len(sizes)} sizes for num_heads={num_heads}")
-    return tuple(checked_kernel_size(size) for size in sizes)
+    return tuple(require_kernel_size(size) for size in sizes)
 
 
 def require_se_loss_weight(weight: float, reweighting: str, num_heads: int) -> float:

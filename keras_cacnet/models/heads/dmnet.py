@@ -7,11 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.layers.base import at_least_float32, checked_kernel_size
+from keras_cacnet.arguments import require_counts, require_flag
+from keras_cacnet.layers.base import at_least_float32, require_kernel_size
 from keras_cacnet.layers.dynamic_depthwise import dynamic_depthwise_conv
 from keras_cacnet.layers.normalization import batch_normalization
 from keras_cacnet.layers.resize import AdaptiveAveragePooling
-from keras_cacnet.models.arguments import require_counts, require_flag
 from keras_cacnet.models.heads.base import (
     Head,
     HeadContext,
@@ -94,7 +94,7 @@ class DMHead(Head):
         super().__post_init__()
         self._keep(module_conv=require_flag("module_conv", self.module_conv))
         self._keep(fusion_conv=require_flag("fusion_conv", self.fusion_conv))
-        sizes = tuple(checked_kernel_size(size) for size in require_counts("kernel_sizes", self.kernel_sizes))
+        sizes = tuple(require_kernel_size(size) for size in require_counts("kernel_sizes", self.kernel_sizes))
         self._keep(kernel_sizes=sizes)
 
     def outputs(self, features: Any, context: HeadContext) -> dict[str, Any]:

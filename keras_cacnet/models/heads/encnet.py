@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
+from keras_cacnet.arguments import require_count, require_number
 from keras_cacnet.layers.context_encoding import ContextEncodingLayer
-from keras_cacnet.models.arguments import require_count, require_number
 from keras_cacnet.models.heads.base import Head, HeadContext, classifier, conv_norm_relu, wide_dtype
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_cacnet.arguments import require_counts
 from keras_cacnet.layers.alternatives import (
     FixedKernelLayer,
     FullyConnectedKernelLayer,
@@ -14,7 +15,6 @@ from keras_cacnet.layers.alternatives import (
 )
 from keras_cacnet.layers.cac import CaCLayer
 from keras_cacnet.layers.context_encoding import ContextEncodingLayer
-from keras_cacnet.models.arguments import require_counts
 from keras_cacnet.wording import did_you_mean
 
 REWEIGHTINGS = ("cac", "fixed", "fc", "gap", "se", "enc", "none")

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
+from keras_cacnet.arguments import require_counts
 from keras_cacnet.layers.resize import AdaptiveAveragePooling, ResizeTo
-from keras_cacnet.models.arguments import require_counts
 from keras_cacnet.models.heads.base import (
     Head,
     HeadContext,

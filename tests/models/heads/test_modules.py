@@ -1,9 +1,6 @@
 """Table 6's alternatives inside CaCNet: their place, training, costs, other backends, and the one size of "fc"."""
 
-import os
 import re
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -152,7 +149,8 @@ print(keras.backend.backend())
 """
 
 
-def test_under_jax_they_load_and_train(tmp_path, randomise_statistics):
+@pytest.mark.slow
+def test_under_jax_they_load_and_train(tmp_path, randomise_statistics, run_on_jax):
     """All of them in a row, saved under TensorFlow with batch norms that are synchronised there."""
     keras.utils.set_random_seed(0)
     settings = {"kernel_size": 3, "dilation_rates": (1, 2), "dtype": "float32"}
@@ -164,15 +162,7 @@ def test_under_jax_they_load_and_train(tmp_path, randomise_statistics):
     x = np.random.default_rng(0).normal(size=(4, 4, 5, 32)).astype("float32")
     np.savez(tmp_path / "case.npz", x=x, y=chain(x))
     chain.save(tmp_path / "chain.keras")
-    result = subprocess.run(
-        [sys.executable, "-c", JAX, str(tmp_path)],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout == "jax\n"
+    assert run_on_jax(JAX, tmp_path) == "jax\n"
 
 
 def test_fc_refuses_other_sizes_and_names_both(networks, tmp_path):

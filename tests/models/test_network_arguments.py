@@ -18,7 +18,7 @@ def network_of(small_backbone):
 
 @pytest.mark.parametrize("count", [3.0, "3", True, None, 0, -1])
 def test_a_number_of_classes_is_a_whole_number(network_of, count):
-    with pytest.raises(ValueError, match="num_classes must be at least 2 and a whole number, got"):
+    with pytest.raises(ValueError, match="num_classes must be a whole number from 2 on, got"):
         network_of(count)
 
 
@@ -56,9 +56,9 @@ def test_numbers_of_numpy_are_those_of_python(network_of, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"num_heads": 1.0}, "num_heads must be at least 0 and a whole number, got 1.0"),
-        ({"num_heads": True}, "num_heads must be at least 0 and a whole number, got True"),
-        ({"output_stride": "8"}, "output_stride must be at least 1 and a whole number, got '8'"),
+        ({"num_heads": 1.0}, "num_heads must be a whole number from 0 on, got 1.0"),
+        ({"num_heads": True}, "num_heads must be a whole number from 0 on, got True"),
+        ({"output_stride": "8"}, "output_stride must be a whole number from 1 on, got '8'"),
         ({"kernel_sizes": "35"}, "kernel_size must be one of .* got '3'"),
         ({"kernel_sizes": True}, "kernel_size must be one of .* got True"),
         ({"dilation_rates": 3}, "dilation_rates must be a sequence"),
@@ -92,13 +92,13 @@ def test_unknown_arguments_are_refused(network_of):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: PSPHead(8.0), "channels must be at least 1 and a whole number, got 8.0"),
+        (lambda: PSPHead(8.0), "channels must be a whole number from 1 on, got 8.0"),
         (lambda: PSPHead(8, "12"), "pool_sizes must be a sequence of at least one whole number, got '12'"),
         (lambda: PSPHead(8, (1, 2.0)), r"pool_sizes must be whole numbers from 1 on, got \(1, 2.0\)"),
         (lambda: APCHead(8, module_conv="no"), "module_conv must be True or False, got 'no'"),
         (lambda: DMHead(8, fusion_conv=1), "fusion_conv must be True or False, got 1"),
         (lambda: DMHead(8, ("1",)), "kernel_sizes must be whole numbers"),
-        (lambda: EncHead(8, "4"), "codewords must be at least 1 and a whole number, got '4'"),
+        (lambda: EncHead(8, "4"), "codewords must be a whole number from 1 on, got '4'"),
         (lambda: EncHead(8, 4, True), "se_loss_weight must be 0 or more and finite, got True"),
         (lambda: CaCHead(8, 3), "kernel_sizes must be a sequence, one size per head, got 3"),
         (lambda: CaCHead(8, reweighting="fc", positions=4), "positions must be a sequence"),

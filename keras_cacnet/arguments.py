@@ -23,7 +23,7 @@ def require_count(name: str, value: Any, minimum: int = 1) -> int:
     except TypeError:
         count = None
     if count is None or count < minimum:
-        raise ValueError(f"{name} must be at least {minimum} and a whole number, got {value!r}")
+        raise ValueError(f"{name} must be a whole number from {minimum} on, got {value!r}")
     return count
 
 

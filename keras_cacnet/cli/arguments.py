@@ -18,6 +18,8 @@ from keras_cacnet.training.recipe import PRECISIONS, Recipe, with_settings
 if TYPE_CHECKING:
     from keras_cacnet import evaluation
     from keras_cacnet.paper import Experiment
+    from keras_cacnet.training.recipes import PurposeRecipe
+    from keras_cacnet.training.run import Run
 
 
 class AddCommand(Protocol):
@@ -64,6 +66,15 @@ def add_protocol(
     option("--stride", "distance of the windows, as a share of their size (default: 2/3)", type=_share)
     option("--fusion", "softmax_mean or exp_sum, PyTorch-Encoding's (default: softmax_mean)")
     option("--base-size", "working size: long side of images at scale 1, in pixels (default: their own)", type=int)
+    option("--image-size", "long side that larger images are brought to first (default: the run's)", type=int)
+
+
+def protocol_of(options: argparse.Namespace, trained: Run) -> evaluation.Protocol:
+    """The protocol that is given, with the run's `image_size` unless it has a size of its own."""
+    given = given_protocol(options)
+    if given is None:
+        return trained.protocol
+    return given if given.base_size or given.image_size else replace(given, image_size=trained.recipe.image_size)
 
 
 def given_protocol(options: argparse.Namespace) -> evaluation.Protocol | None:
@@ -83,7 +94,11 @@ def given_protocol(options: argparse.Namespace) -> evaluation.Protocol | None:
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", metavar="NAME", help="a recipe of the paper, see `keras-cacnet recipes`")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="laptop, finetune, scratch, or a recipe of the paper; see `keras-cacnet recipes`",
+    )
     parser.add_argument(
         "--set",
         dest="settings",
@@ -99,6 +114,23 @@ def given_experiment(options: argparse.Namespace) -> Experiment | None:
     from keras_cacnet.paper import experiment_named
 
     return experiment_named(options.recipe) if options.recipe else None
+
+
+def given_purpose(options: argparse.Namespace) -> PurposeRecipe | None:
+    """The recipe by purpose that `--recipe` names, if it names one; a name that no recipe has is refused."""
+    from keras_cacnet.paper import EXPERIMENTS
+    from keras_cacnet.training.recipes import RECIPES, recipe_for
+
+    names = [experiment.name for experiment in EXPERIMENTS]
+    if options.recipe is None or options.recipe in names:
+        return None
+    return RECIPES.get(options.recipe) or recipe_for(options.recipe, names)
+
+
+def set_keys(options: argparse.Namespace) -> list[str]:
+    """The settings that `--set` and `--precision` change, by name."""
+    words = [word.partition("=")[0].strip() for word in getattr(options, "settings", ())]
+    return words + ["precision"] * ("precision" in options)
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from keras_cacnet.cli.arguments import AddCommand, add_data, add_protocol, add_run, given_protocol
+from keras_cacnet.cli.arguments import AddCommand, add_data, add_protocol, add_run, given_protocol, protocol_of
 
 
 def add(command: AddCommand) -> None:
@@ -25,15 +25,16 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset, shares_images
-    from keras_cacnet.evaluation import WHOLE, evaluate, prediction_writer
+    from keras_cacnet.evaluation import evaluate, prediction_writer
     from keras_cacnet.files import writable_file, write_atomically, write_json
     from keras_cacnet.pipeline.batches import evaluation_batches
     from keras_cacnet.training.run import Run
 
-    protocol = given_protocol(options) or WHOLE
+    given_protocol(options)  # wrong words are refused before anything is read
     # What is asked for is found to be unwritable now, and not when the scores are there.
     wanted = {name: writable_file(path) for name in ("json", "markdown") if (path := getattr(options, name))}
     trained = Run(options.run)
+    protocol = protocol_of(options, trained)
     dataset = open_dataset(options.data, options.data_dir)
     trained.require_classes(dataset.classes, options.data)
     source = dataset.source(options.split)

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from keras_cacnet.cli.arguments import AddCommand, add_protocol, add_run, channels, given_protocol
+from keras_cacnet.cli.arguments import AddCommand, add_protocol, add_run, channels, given_protocol, protocol_of
 
 
 def add(command: AddCommand) -> None:
@@ -21,18 +21,19 @@ def add(command: AddCommand) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from keras_cacnet.evaluation import WHOLE, predict_files
+    from keras_cacnet.evaluation import predict_files
     from keras_cacnet.evaluation.prediction_files import image_files
     from keras_cacnet.files import writable_folder
     from keras_cacnet.training.run import Run
 
-    protocol = given_protocol(options) or WHOLE
+    given_protocol(options)  # wrong words are refused before anything is read
     chosen = {name: getattr(options, name) for name in ("channels", "seed") if name in options}
     if chosen and not options.weighting:
         raise ValueError(f"--{next(iter(chosen))} goes with --weighting")
     if "seed" in chosen and chosen.get("channels", "random") != "random":
         raise ValueError("--seed draws channels at random; --channels chooses them otherwise: give one of the two")
     trained = Run(options.run)
+    protocol = protocol_of(options, trained)
     # What is wrong with the paths is said before the network is loaded.
     output = writable_folder(options.output)
     files, failures = image_files(options.images)

@@ -7,13 +7,21 @@ from keras_cacnet.cli.arguments import AddCommand
 
 def add(command: AddCommand) -> None:
     """Add the command to the parser."""
-    parser = command("recipes", run, "list the paper's recipes, or show one in full")
+    parser = command("recipes", run, "list the recipes, by purpose and the paper's, or show one in full")
     parser.add_argument("name", nargs="?", metavar="NAME", help="show this one: commands, figures, every setting")
 
 
 def run(options: argparse.Namespace) -> int:
-    from keras_cacnet.paper import experiment_named
-    from keras_cacnet.paper.listing import description, table
+    from keras_cacnet.paper import EXPERIMENTS, experiment_named
+    from keras_cacnet.paper.listing import description, purpose_description, purpose_table, table
+    from keras_cacnet.training.recipes import RECIPES, recipe_for
 
-    print(description(experiment_named(options.name)) if options.name else table())
+    if options.name is None:
+        print(f"By purpose:\n\n{purpose_table()}\n\nThe paper's:\n\n{table()}")
+        return 0
+    names = [experiment.name for experiment in EXPERIMENTS]
+    if options.name in names:
+        print(description(experiment_named(options.name)))
+    else:
+        print(purpose_description(RECIPES.get(options.name) or recipe_for(options.name, names)))
     return 0

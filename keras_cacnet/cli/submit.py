@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from keras_cacnet.cli.arguments import AddCommand, add_protocol, add_run, given_protocol
+from keras_cacnet.cli.arguments import AddCommand, add_protocol, add_run, given_protocol, protocol_of
 
 IMAGES = {
     "voc2012": "VOCdevkit/VOC2012/ImageSets/Segmentation/test.txt, and what it lists in JPEGImages",
@@ -31,15 +31,15 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
-    from keras_cacnet.evaluation import WHOLE
     from keras_cacnet.paper import archive_form, write_submission
     from keras_cacnet.paper.submission import require_archive_path
     from keras_cacnet.training.run import Run
 
-    protocol = given_protocol(options) or WHOLE
+    given_protocol(options)  # wrong words are refused before anything is read
     form = archive_form(options.data, options.split, options.competition)
     require_archive_path(options.output, form)
     trained = Run(options.run)
+    protocol = protocol_of(options, trained)
     trained.require_classes(form.classes, options.data)
     # Before the data set, whose first use reads every file of it.
     model = trained.load_model(options.checkpoint)

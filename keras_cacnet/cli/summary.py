@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import replace
 
-from keras_cacnet.cli.arguments import AddCommand, add_recipe, given_experiment, given_settings, size
+from keras_cacnet.cli.arguments import AddCommand, add_recipe, given_experiment, given_purpose, given_settings, size
 from keras_cacnet.training.recipe import Recipe
 
 CLASSES = 60
@@ -33,8 +33,9 @@ def run(options: argparse.Namespace) -> int:
     from keras_cacnet.paper.head_costs import comparison_table, require_heads
 
     names = None if options.heads is None else require_heads(options.heads.split(","))
-    experiment = given_experiment(options)
-    recipe = given_settings(options, experiment.recipe if experiment else Recipe())
+    purpose = given_purpose(options)
+    experiment = None if purpose else given_experiment(options)
+    recipe = given_settings(options, experiment.recipe if experiment else purpose.recipe if purpose else Recipe())
     # Costs are the same whatever the weights, which may have to be downloaded.
     network = replace(recipe, weights=None).network_arguments()
     classes = getattr(options, "classes", experiment.num_classes if experiment else CLASSES)

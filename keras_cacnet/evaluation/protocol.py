@@ -33,6 +33,8 @@ class Protocol:
         fusion: "softmax_mean" or "exp_sum", see `FUSIONS`.
         base_size: working size: the long side of the image at scale 1, in pixels, as PyTorch-Encoding has it (520);
             None takes the image's own.
+        image_size: long side that a larger image is brought to first, with smoothing, as in training with a recipe of
+            that `image_size`; its scores are of its own size all the same. Not together with `base_size`.
 
     Raises:
         ValueError: no scales or one that is not positive, a size that is not a whole number from 1 on, a stride
@@ -53,6 +55,7 @@ class Protocol:
     stride: float = 2 / 3
     fusion: str = "softmax_mean"
     base_size: int | None = None
+    image_size: int | None = None
 
     def __post_init__(self) -> None:
         given = self.scales
@@ -62,7 +65,7 @@ class Protocol:
             raise ValueError(f"scales must be positive numbers, at least one; got {given!r}") from None
         if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
             raise ValueError(f"scales must be positive numbers, at least one; got {self.scales}")
-        for name in ("crop_size", "base_size"):
+        for name in ("crop_size", "base_size", "image_size"):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -70,6 +73,11 @@ class Protocol:
             if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
                 raise ValueError(f"{name} must be at least 1 pixel, and a whole number; got {value!r}")
             object.__setattr__(self, name, operator.index(value))
+        if self.base_size is not None and self.image_size is not None:
+            raise ValueError(
+                f"base_size={self.base_size} and image_size={self.image_size} are both the long side at scale 1: give "
+                "base_size for all images, or image_size for larger ones alone"
+            )
         if self.flip not in (True, False):
             raise ValueError(f"flip must be True or False, got {self.flip!r}")
         object.__setattr__(self, "flip", bool(self.flip))
@@ -85,7 +93,8 @@ class Protocol:
     @property
     def plain(self) -> bool:
         """Whether images are shown once, whole and at their own size, so that there is nothing to fuse."""
-        return self.scales == (1.0,) and not self.flip and self.crop_size is None and self.base_size is None
+        sizes = (self.crop_size, self.base_size, self.image_size)
+        return self.scales == (1.0,) and not self.flip and sizes == (None, None, None)
 
     @property
     def step(self) -> int | None:
@@ -103,9 +112,12 @@ class Protocol:
             (250, 375)
             >>> Protocol(base_size=520).scaled_size(333, 500, 0.75)
             (260, 390)
+            >>> Protocol(image_size=256).scaled_size(333, 500, 1.0), Protocol(image_size=256).scaled_size(99, 128, 1.0)
+            ((170, 256), (99, 128))
         """
         long, short = max(height, width), min(height, width)
-        scaled = max(1, math.ceil((self.base_size or long) * scale - 1e-6))
+        base = self.base_size or min(long, self.image_size or long)
+        scaled = max(1, math.ceil(base * scale - 1e-6))
         other = max(1, math.floor(short * scaled / long + 0.5))
         return (scaled, other) if height > width else (other, scaled)
 
@@ -117,6 +129,7 @@ class Protocol:
         """The protocol in one line; with a single view there is nothing to fuse."""
         scales = ", ".join(map(str, self.scales))
         base = "the image" if self.base_size is None else f"a long side of {self.base_size} pixels"
+        base += "" if self.image_size is None else f", brought to a long side of {self.image_size} pixels where larger"
         share = Fraction(self.stride).limit_denominator(_MOST_TERMS)
         windows = "whole" if self.step is None else f"windows of {self.crop_size} pixels every {self.step} ({share})"
         mirrored = "mirrored as well" if self.flip else "not mirrored"

@@ -51,7 +51,9 @@ class Window:
         return self.first + len(self.back.low)
 
 
-def windows(length: int, scaled: int, crop_size: int | None, step: int | None) -> Iterator[Window]:
+def windows(
+    length: int, scaled: int, crop_size: int | None, step: int | None, shown: int | None = None
+) -> Iterator[Window]:
     """Lay windows over one side of an image, from its start to its end.
 
     Resizing and averaging are linear, and the number of windows over a pixel is known beforehand. So scores need
@@ -62,6 +64,7 @@ def windows(length: int, scaled: int, crop_size: int | None, step: int | None) -
         scaled: pixels of the scaled image.
         crop_size: pixels of a window; None makes one of the whole side.
         step: distance of the windows; None where `crop_size` is.
+        shown: pixels of what the windows are taken from, where that is a smaller copy of the image.
 
     Example:
         >>> [(len(window.inside.low), window.first, window.last) for window in windows(10, 20, 8, 6)]
@@ -73,7 +76,7 @@ def windows(length: int, scaled: int, crop_size: int | None, step: int | None) -
     overlap = np.zeros(scaled)
     for start in starts:
         overlap[start : start + size] += 1
-    there, back = interpolation(length, scaled), interpolation(scaled, length)
+    there, back = interpolation(shown or length, scaled), interpolation(scaled, length)
     for start in starts:
         stop = min(start + size, scaled)
         mine = [(index >= start) & (index < stop) for index in (back.low, back.high)]

@@ -112,6 +112,11 @@ def require_whole_images(protocol: Protocol) -> None:
         raise ValueError(
             f"multiscale must be a keras_cacnet.evaluation.Protocol, got {protocol!r}: Protocol((0.5, 1.0), flip=True)"
         )
+    if protocol.image_size is not None:
+        raise ValueError(
+            f"image_size={protocol.image_size} brings larger images to that size; an export takes them as they are: "
+            "bring them to it before they are sent, or take a base_size, which is in the graph"
+        )
     if protocol.crop_size is not None:
         raise ValueError(
             f"crop_size={protocol.crop_size} asks for windows; an export shows every scaled image whole: take a "

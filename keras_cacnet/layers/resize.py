@@ -99,7 +99,7 @@ class ResizeLike(FeatureLayer):
         self.compute_output_shape([features.shape, image.shape])
         _, height, width, _ = ops.shape(image)
         _, rows, columns, _ = ops.shape(features)
-        enlarged = _bilinear(features, rows * self.stride, columns * self.stride, self.compute_dtype)
+        enlarged = resize_bilinear(features, rows * self.stride, columns * self.stride, self.compute_dtype)
         return enlarged[:, :height, :width, :]
 
     def compute_output_shape(self, input_shape: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
@@ -141,7 +141,7 @@ class ResizeTo(FeatureLayer):
     def call(self, inputs: Sequence[Any]) -> Any:
         features, other = inputs
         _, height, width, _ = ops.shape(other)
-        return _bilinear(features, height, width, self.compute_dtype)
+        return resize_bilinear(features, height, width, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
         features, other = input_shape
@@ -198,7 +198,27 @@ class AdaptiveAveragePooling(FeatureLayer):
         return {**super().get_config(), "size": self.size}
 
 
-def _bilinear(features: Any, height: Any, width: Any, dtype: str) -> Any:
+def resize_bilinear(features: Any, height: Any, width: Any, dtype: str) -> Any:
+    """Resize a map bilinearly, with half-pixel centres, as the layers here do it.
+
+    Args:
+        features: the map.
+        height: rows of the result, which need not be known when the graph is built.
+        width: its columns.
+        dtype: type of the result; float64 is interpolated in float64.
+
+    Shapes:
+        - features: (B, h, w, c)
+        - result: (B, height, width, c)
+
+    Returns:
+        The resized map.
+
+    Example:
+        >>> grid = ops.reshape(ops.convert_to_tensor([0.0, 4.0]), (1, 2, 1, 1))
+        >>> ops.convert_to_numpy(resize_bilinear(grid, 4, 1, "float32")).ravel().tolist()
+        [0.0, 1.0, 3.0, 4.0]
+    """
     features = ops.cast(features, dtype)
     if dtype == "float64":
         return _interpolate(_interpolate(features, height, axis=1), width, axis=2)

@@ -48,6 +48,8 @@ class CaCNet(SegmentationNetwork):
         auxiliary_weight: factor of the auxiliary loss; 0 leaves its head out (Table 2).
         dropout: share dropped before both classifiers in training.
         synchronized: take all batch-norm statistics over all replicas of a `tf.distribute` strategy.
+        loss_stride: pixels per position of the grid on which the losses are taken in training, see
+            `SegmentationNetwork`.
         name: name of the model.
         dtype: dtype policy of everything but a backbone that is given as a model; default: Keras' policy.
         trainable: False freezes the whole network.
@@ -88,6 +90,7 @@ class CaCNet(SegmentationNetwork):
         dropout: float = 0.1,
         synchronized: bool = False,
         se_loss_weight: float = 0.0,
+        loss_stride: int = 1,
         name: str = "cacnet",
         dtype: Any = None,
         trainable: bool = True,
@@ -114,6 +117,7 @@ class CaCNet(SegmentationNetwork):
             auxiliary_weight=auxiliary_weight,
             dropout=dropout,
             synchronized=synchronized,
+            loss_stride=loss_stride,
             name=name,
             dtype=dtype,
             trainable=trainable,

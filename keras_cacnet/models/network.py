@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_cacnet.arguments import require_classes, require_count, require_flag, require_number
 from keras_cacnet.layers.replicas import synchronizes, without_synchronization
-from keras_cacnet.layers.resize import PadToMultiple, ResizeLike
+from keras_cacnet.layers.resize import PadToMultiple, ResizeLike, resize_bilinear
 from keras_cacnet.models.backbones import backbone as named_backbone
 from keras_cacnet.models.dilation import dilate
 from keras_cacnet.models.heads import Head, HeadContext, head_of
@@ -42,6 +43,8 @@ class SegmentationNetwork(TrainableModel, SavableModel):
         auxiliary_weight: factor of the auxiliary loss; 0 leaves its head out (Table 2).
         dropout: share dropped before both classifiers in training.
         synchronized: take all batch-norm statistics over all replicas of a `tf.distribute` strategy.
+        loss_stride: pixels per position of the grid on which the losses are taken in training; 1 takes every pixel.
+            It divides the strides of the features, `output_stride` and at most 16, and may be set later.
         name: name of the model.
         dtype: dtype policy of everything but a backbone that is given as a model; default: Keras' policy.
         trainable: False freezes the whole network.
@@ -76,6 +79,7 @@ class SegmentationNetwork(TrainableModel, SavableModel):
         auxiliary_weight: float = 0.2,
         dropout: float = 0.1,
         synchronized: bool = False,
+        loss_stride: int = 1,
         name: str = "segmentation_network",
         dtype: Any = None,
         trainable: bool = True,
@@ -109,18 +113,11 @@ class SegmentationNetwork(TrainableModel, SavableModel):
         images = keras.Input((None, None, 3), name="images", dtype="float64" if float64 else "float32")
         pad = PadToMultiple(output_stride, name="pad", dtype=images.dtype)
         resize = ResizeLike(output_stride, name="resize", dtype=logits_dtype)
-        resize_auxiliary = ResizeLike(min(output_stride, RES4_STRIDE), name="resize_auxiliary", dtype=logits_dtype)
 
         # === Functional model ===
         features = network(pad(images))
         decoded = decoder(features["P5"])
-        outputs = {"logits": resize([decoded["logits"], images])}
-        if auxiliary is not None:
-            outputs["auxiliary"] = resize_auxiliary([auxiliary(features["P4"]), images])
-        if presence is not None:
-            outputs["presence"] = presence(decoded["encoding"])
-        super().__init__(inputs=images, outputs=outputs["logits"], name=name)
-        self.set_training_outputs(images, outputs)
+        super().__init__(inputs=images, outputs=resize([decoded["logits"], images]), name=name)
         self.dtype_policy = policy
 
         # === Config ===
@@ -137,12 +134,88 @@ class SegmentationNetwork(TrainableModel, SavableModel):
         self.presence = presence
         self.pad = pad
         self.resize = resize
-        self.resize_auxiliary = resize_auxiliary
+        self.loss_stride = loss_stride
         self.input_size: tuple[int, int] | None = None
         if head.positions:
             self.input_size = head.positions[0] * output_stride, head.positions[1] * output_stride
         if not trainable:
             self.trainable = False
+
+    @property
+    def loss_stride(self) -> int:
+        """Pixels per position of the grid on which the losses are taken in training."""
+        return self._loss_stride
+
+    @loss_stride.setter
+    def loss_stride(self, stride: int) -> None:
+        self._loss_stride = require_loss_stride(stride, self.output_stride)
+
+    @property
+    def training_names(self) -> tuple[str, ...]:
+        """The names of the outputs in training."""
+        parts = {"auxiliary": self.auxiliary, "presence": self.presence}
+        return ("logits", *(name for name, part in parts.items() if part is not None))
+
+    def features(self, images: Any, training: bool = False) -> dict[str, Any]:
+        """Compute the feature levels that the network uses.
+
+        A frozen backbone is in inference whatever `training` says, its dropouts included, and has no gradient.
+
+        Args:
+            images: RGB in 0..255.
+            training: whether batch norms and dropouts train.
+
+        Shapes:
+            - images: (B, H, W, 3)
+            - P5: (B, ceil(H / output_stride), ceil(W / output_stride), c); P4 likewise, at 16 at most
+
+        Returns:
+            "P5", and "P4" where there is an auxiliary head.
+
+        Example:
+            >>> import numpy as np
+            >>> model = SegmentationNetwork(5, "fcn", backbone="resnet14_narrow", auxiliary_weight=0)
+            >>> {level: tuple(x.shape) for level, x in model.features(np.zeros((1, 33, 47, 3))).items()}
+            {'P5': (1, 5, 6, 1024)}
+        """
+        images = self.pad(ops.convert_to_tensor(images, dtype=self.input.dtype))
+        frozen = not self.backbone.trainable_variables
+        levels = self.backbone(images, training=bool(training) and not frozen)
+        names = ("P5",) if self.auxiliary is None else ("P4", "P5")
+        return {name: ops.stop_gradient(levels[name]) if frozen else levels[name] for name in names}
+
+    def training_outputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return self._on_grid_of(inputs, self.loss_stride)
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if training and not isinstance(inputs, Mapping) and not self.backbone.trainable_variables:
+            # Keras' own way through the graph would have the dropouts of a frozen backbone train.
+            return self._on_grid_of({"images": inputs}, 1)["logits"]
+        return super().call(inputs, training=training, mask=mask)
+
+    def _on_grid_of(self, inputs: Mapping[str, Any], loss_stride: int) -> dict[str, Any]:
+        """The outputs of training, on a grid of that stride, cut to the image where that is known."""
+        features, size = inputs, None
+        if "images" in inputs:
+            features, size = self.features(inputs["images"], training=True), ops.shape(inputs["images"])[1:3]
+        decoded = self.decoder(features["P5"], training=True)
+        outputs = {"logits": self._enlarged(decoded["logits"], self.output_stride, loss_stride, size)}
+        if self.auxiliary is not None:
+            logits = self.auxiliary(features["P4"], training=True)
+            outputs["auxiliary"] = self._enlarged(logits, min(self.output_stride, RES4_STRIDE), loss_stride, size)
+        if self.presence is not None:
+            outputs["presence"] = self.presence(decoded["encoding"])
+        return outputs
+
+    def _enlarged(self, logits: Any, stride: int, loss_stride: int, size: Any) -> Any:
+        _, rows, columns, _ = ops.shape(logits)
+        factor = stride // loss_stride
+        enlarged = resize_bilinear(logits, rows * factor, columns * factor, self.resize.compute_dtype)
+        if size is None:
+            return enlarged
+        # As many positions as have their centre in the image.
+        height, width = ((side - loss_stride // 2 + loss_stride - 1) // loss_stride for side in size)
+        return enlarged[:, :height, :width]
 
     def require_image_size(self, height: int, width: int) -> None:
         """Refuse an image that a network for one `input_size` cannot take, before it is computed.
@@ -175,6 +248,7 @@ class SegmentationNetwork(TrainableModel, SavableModel):
             "auxiliary_weight": self.auxiliary_weight,
             "dropout": self.dropout,
             "synchronized": self.synchronized,
+            "loss_stride": self.loss_stride,
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "trainable": trainable_flags(self),
@@ -193,6 +267,22 @@ class SegmentationNetwork(TrainableModel, SavableModel):
         network = cls(dtype=dtype, **config)
         set_trainable_flags(network, flags)
         return network
+
+
+def require_loss_stride(stride: int, output_stride: int) -> int:
+    """The stride of the grid of the loss, if the logits can be enlarged to it by whole numbers.
+
+    Raises:
+        ValueError: it does not divide the strides of the features.
+
+    Example:
+        >>> require_loss_stride(4, output_stride=16)
+        4
+    """
+    stride, finest = require_count("loss_stride", stride), min(output_stride, RES4_STRIDE)
+    if finest % stride:
+        raise ValueError(f"loss_stride must divide {finest}, the finest stride of the features, got {stride}")
+    return stride
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """How a network trains: all outputs by name, the losses on them, and what `compile` and `fit` take."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,27 +13,32 @@ class TrainableModel(keras.Model):
     """A functional model from images to logits, which in training gives further outputs with losses of their own.
 
     `model({"images": x}, training=True)` gives all outputs by name; this is how `fit` calls it. Every other call gives
-    the logits only, one by a model that it is a layer of among them.
+    the logits only, one by a model that it is a layer of among them. Features that were computed before take the place
+    of the images by the names of their levels: `model({"P5": p5}, training=True)`.
     """
 
     auxiliary_weight: float
     se_loss_weight: float
+    loss_stride: int
 
-    def set_training_outputs(self, images: keras.KerasTensor, outputs: Mapping[str, keras.KerasTensor]) -> None:
-        """Say what there is in training: the logits, and those of "auxiliary" and "presence" that have a loss.
+    def training_outputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Compute the logits, and those of "auxiliary" and "presence" that have a loss, on the grid of the loss.
 
         Args:
-            images: the symbolic input of the graph.
-            outputs: its symbolic outputs.
+            inputs: the images by their name, or features by those of their levels.
         """
-        # A partial, so that Keras saves and counts the layers once, which are this model's own.
-        self._by_name = functools.partial(keras.Model(images, dict(outputs), name="training"), training=True)
-        self._names = tuple(outputs)
+        raise NotImplementedError
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        named = isinstance(inputs, Mapping)
-        images = inputs["images"] if named else inputs
-        return self._by_name(images) if named and training else super().call(images, training=training, mask=mask)
+        if isinstance(inputs, Mapping) and training:
+            return self.training_outputs(inputs)
+        images = inputs["images"] if isinstance(inputs, Mapping) else inputs
+        return super().call(images, training=training, mask=mask)
+
+    def _assert_input_compatibility(self, inputs: Any, *args: Any) -> None:
+        # Keras looks for the images by name; of features the decoder checks the channels itself.
+        if not isinstance(inputs, Mapping) or "images" in inputs:
+            super()._assert_input_compatibility(inputs, *args)
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if isinstance(inputs, Mapping):
@@ -121,7 +125,7 @@ class TrainableModel(keras.Model):
         """The compiled loss; in training with the auxiliary and the semantic encoding loss at their weights.
 
         Args:
-            x: not used.
+            x: what the network was called with; masks that come with features are on the grid of the loss already.
             y: masks, of the shape that the loss takes.
             y_pred: logits; in training all outputs, as `model({"images": x}, training=True)` gives them.
             sample_weight: as the loss takes it.
@@ -135,28 +139,57 @@ class TrainableModel(keras.Model):
         """
         if self.loss is None:
             raise ValueError("there is no loss: compile with loss=keras_cacnet.losses.SegmentationCrossentropy()")
-        masks, weights = _only(y), _only(sample_weight)
+        masks, weights = self._on_grid(x, _only(y), _only(sample_weight), training)
         outputs = y_pred if isinstance(y_pred, Mapping) else {"logits": y_pred}
         total = super().compute_loss(x, masks, outputs["logits"], weights, training=training)
         if not training:
             return total
-        if missing := [name for name in self._names if name not in outputs]:
+        if missing := [name for name in self.training_names if name not in outputs]:
             raise ValueError(
                 f"the loss in training needs the outputs {', '.join(missing)}, and got the logits only: take what "
                 'model({"images": x}, training=True) gives, all outputs by name'
             )
         # Keras has cast its total to floatx; a cast of the weighted terms leaves float64 gradients as they are.
-        if "auxiliary" in self._names:
+        if "auxiliary" in self.training_names:
             auxiliary = self.auxiliary_weight * self.loss(masks, outputs["auxiliary"], weights)
             total = total + ops.cast(auxiliary, total.dtype)
-        if "presence" in self._names:
+        if "presence" in self.training_names:
             presence = semantic_encoding_loss(masks, outputs["presence"], void_of(self.loss), weights)
             total = total + ops.cast(self.se_loss_weight * presence, total.dtype)
         return total
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        logits = y_pred["logits"] if isinstance(y_pred, Mapping) else y_pred
-        return super().compute_metrics(x, _only(y), logits, sample_weight=_only(sample_weight))
+        training = isinstance(y_pred, Mapping)
+        masks, weights = self._on_grid(x, _only(y), _only(sample_weight), training)
+        return super().compute_metrics(x, masks, y_pred["logits"] if training else y_pred, sample_weight=weights)
+
+    def _on_grid(self, x: Any, masks: Any, weights: Any, training: bool) -> tuple[Any, Any]:
+        """Masks and weights of pixels, at the centres of the grid that the outputs of training have."""
+        from_features = isinstance(x, Mapping) and "images" not in x
+        if self.loss_stride == 1 or not training or from_features:
+            return masks, weights
+        by_pixel = weights is not None and len(ops.shape(weights)) > 2
+        return on_grid(masks, self.loss_stride), on_grid(weights, self.loss_stride) if by_pixel else weights
+
+
+def on_grid(masks: Any, stride: int) -> Any:
+    """Take masks at the centres of a grid that is coarser than their pixels.
+
+    Args:
+        masks: one value a pixel.
+        stride: pixels of the image per position of the grid. The centre of an even number of them lies between two,
+            of which the second is taken, as nearest-neighbour resizing does.
+
+    Shapes:
+        - masks: (B, H, W, ...)
+        - result: (B, h, w, ...), as many positions as have their centre in the image
+
+    Example:
+        >>> import numpy as np
+        >>> on_grid(np.arange(32).reshape(1, 4, 8), 4).tolist()
+        [[[18, 22]]]
+    """
+    return masks[:, stride // 2 :: stride, stride // 2 :: stride]
 
 
 def require_loss(loss: Any, names: list[str]) -> keras.losses.Loss | None:

@@ -130,4 +130,7 @@ def protocol_words(protocol: Protocol) -> list[str]:
         words += ["--crop-size", str(protocol.crop_size), "--stride", str(share)]
     if protocol.fusion != Protocol.fusion:
         words += ["--fusion", protocol.fusion]
-    return words + (["--base-size", str(protocol.base_size)] if protocol.base_size is not None else [])
+    for name in ("base_size", "image_size"):
+        if (size := getattr(protocol, name)) is not None:
+            words += [f"--{name.replace('_', '-')}", str(size)]
+    return words

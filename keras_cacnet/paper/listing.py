@@ -6,7 +6,8 @@ from dataclasses import fields
 
 from keras_cacnet.paper.experiment import Experiment
 from keras_cacnet.paper.published import BESIDE_SETTINGS, EXPERIMENTS
-from keras_cacnet.training.recipe import setting_text
+from keras_cacnet.training.recipe import Recipe, origin, setting_text
+from keras_cacnet.training.recipes import RECIPES, PurposeRecipe
 
 NOT_RUN = "not run yet"
 _COLUMNS = ("name", "data", "split", "backbone", "crop", "epochs", "lr", "paper's mIoU", "ours")
@@ -28,6 +29,46 @@ def table(experiments: Iterable[Experiment] = EXPERIMENTS) -> str:
         figure = "not given" if one.paper is None else str(one.paper.mean_iou)
         rows.append((one.name, one.data, *map(setting_text, settings), figure, one.result or NOT_RUN))
     return _aligned(rows)
+
+
+def purpose_table(recipes: Iterable[PurposeRecipe] = tuple(RECIPES.values())) -> str:
+    """A line for every recipe by purpose.
+
+    Example:
+        >>> print(purpose_table([RECIPES["scratch"]]).splitlines()[0])
+        name     what for                                                            backbone  time            accuracy
+    """
+    rows: list[Sequence[str]] = [("name", "what for", "backbone", "time", "accuracy")]
+    rows += [(one.name, one.title, one.recipe.backbone, one.time, one.accuracy) for one in recipes]
+    return _aligned(rows)
+
+
+def purpose_description(purpose: PurposeRecipe) -> str:
+    """A recipe by purpose in full: its command, what it takes, and every setting with who chose it.
+
+    Example:
+        >>> print(purpose_description(RECIPES["laptop"]).splitlines()[2])
+        train     keras-cacnet train --recipe laptop --data FOLDER --output RUN
+    """
+    facts = {"train": purpose.command, "hardware": purpose.hardware, "time": purpose.time, "accuracy": purpose.accuracy}
+    if purpose.starts_from:
+        facts["begins"] = f"with {purpose.starts_from}, in RUN-{purpose.starts_from}, where --start-from names no run"
+    if purpose.next:
+        facts["next"] = purpose.next
+    lines = [f"{purpose.name}: {purpose.title}", ""]
+    for name, text in facts.items():
+        lines += [f"{name:<10}{text}"] if name == "train" else _wrapped(f"{name:<10}", text)
+    defaults = Recipe()
+    rows: list[Sequence[str]] = [("setting", "value", "who chose it", "what it is")]
+    for entry in fields(purpose.recipe):
+        value = getattr(purpose.recipe, entry.name)
+        same = value == getattr(defaults, entry.name)
+        whose = str(origin(entry.name)) if same else f"ours: {purpose.name}"
+        rows.append((entry.name, setting_text(value), whose, entry.metadata["help"]))
+    fitting = (
+        f"crop_size, batch_size, epochs and validate_every are fitted to the data, for {purpose.steps:,} steps or more"
+    )
+    return "\n".join([*lines, "", _aligned(rows), "", fitting])
 
 
 def description(experiment: Experiment) -> str:

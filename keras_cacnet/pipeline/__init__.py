@@ -3,8 +3,9 @@
 from keras_cacnet.pipeline.augmentation import augment
 from keras_cacnet.pipeline.batches import evaluation_batches, reading_error, training_batches, window_batches
 from keras_cacnet.pipeline.calls import call
+from keras_cacnet.pipeline.views import Views
 
-__all__ = ["augment", "call", "evaluation_batches", "reading_error", "training_batches", "window_batches"]
+__all__ = ["Views", "augment", "call", "evaluation_batches", "reading_error", "training_batches", "window_batches"]
 
 
 def __dir__() -> list[str]:

@@ -15,6 +15,7 @@ def augment(
     crop_size: int,
     scale_range: tuple[float, float] = (0.5, 2.0),
     flip: bool = True,
+    image_size: int | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Flip, scales and crops an image and its mask at random.
 
@@ -32,6 +33,7 @@ def augment(
         crop_size: height and width of the result.
         scale_range: smallest and largest scale.
         flip: whether half the examples are mirrored left to right.
+        image_size: the long side to which a larger image is brought before it is scaled; both are one resizing.
 
     Returns:
         The image, float32 (crop_size, crop_size, 3), and the mask, uint8 (crop_size, crop_size).
@@ -48,7 +50,7 @@ def augment(
     """
     # Philox by name: the default differs between CPU, GPU and TPU, and so would the batches.
     draws = tf.random.stateless_uniform((4,), seed, alg="philox")
-    size = tf.shape(image)[:2]
+    size = working_size(tf.shape(image)[:2], image_size)
     scale = scale_range[0] + draws[0] * (scale_range[1] - scale_range[0])
     scaled = tf.maximum(tf.cast(tf.round(tf.cast(size, "float32") * scale), "int32"), 1)
     crop = tf.minimum(scaled, crop_size)
@@ -66,6 +68,50 @@ def augment(
     image = tf.pad(image, [[0, bottom], [0, right], [0, 0]], constant_values=PADDING)
     mask = tf.pad(mask, [[0, bottom], [0, right]], constant_values=tf.constant(VOID, mask.dtype))
     return tf.ensure_shape(image, (crop_size, crop_size, 3)), tf.ensure_shape(mask, (crop_size, crop_size))
+
+
+def working_size(size: tf.Tensor, image_size: int | None) -> tf.Tensor:
+    """The height and width of an image whose long side is brought to `image_size`, where it is larger.
+
+    It is that of `Protocol(image_size=...)`.
+
+    Example:
+        >>> working_size(tf.constant([3000, 4001]), 512).numpy().tolist()
+        [384, 512]
+        >>> working_size(tf.constant([30, 40]), 512).numpy().tolist()
+        [30, 40]
+    """
+    if image_size is None:
+        return size
+    long = tf.reduce_max(size)
+    # In whole numbers, floor(side * image_size / long + 1/2): 64 bits, so that no product overflows.
+    wide = tf.cast(size, "int64")
+    scaled = (2 * wide * image_size + tf.cast(long, "int64")) // (2 * tf.cast(long, "int64"))
+    return tf.where(long > image_size, tf.maximum(tf.cast(scaled, size.dtype), 1), size)
+
+
+def brought_to(image: tf.Tensor, mask: tf.Tensor, image_size: int | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Bring the long side of a larger image and its mask to `image_size`, as `augment` does it.
+
+    Args:
+        image: (height, width, 3).
+        mask: (height, width).
+        image_size: in pixels; None leaves both as they are.
+
+    Returns:
+        The image, float32, and the mask.
+    """
+    image = tf.cast(image, "float32")
+    if image_size is None:
+        return image, mask
+    size = tf.shape(image)[:2]
+    scaled = working_size(size, image_size)
+
+    def smaller() -> tuple[tf.Tensor, tf.Tensor]:
+        found, ids = scaled_crop(image, mask, scaled, tf.zeros_like(scaled), scaled)
+        return tf.clip_by_value(found, 0.0, 255.0), ids
+
+    return tf.cond(tf.reduce_all(scaled == size), lambda: (image, mask), smaller)
 
 
 def scaled_crop(

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.reading import read_example
 from keras_cacnet.datasets.source import Source
-from keras_cacnet.pipeline.augmentation import PADDING, augment
+from keras_cacnet.pipeline.augmentation import PADDING, augment, brought_to
 from keras_cacnet.pipeline.calls import call
 
 _COUNTS = 8
@@ -27,6 +27,7 @@ def training_batches(
     start_step: int = 0,
     scale_range: tuple[float, float] = (0.5, 2.0),
     flip: bool = True,
+    image_size: int | None = None,
     shard: tuple[int, int] = (0, 1),
     num_parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
@@ -53,6 +54,7 @@ def training_batches(
         start_step: number of the first step.
         scale_range: see `augment`.
         flip: see `augment`.
+        image_size: see `augment`.
         shard: (index, count) where several processes share every batch: only the examples of this one are read,
             a run of `batch_size / count` that follows those of the process before.
         num_parallel_calls: examples that are read at the same time.
@@ -82,20 +84,16 @@ def training_batches(
         raise ValueError(f"start_step has to be no greater than steps, {steps}; received {start_step}.")
     if not 0 < scale_range[0] <= scale_range[1]:
         raise ValueError(f"scale_range has to be two numbers with 0 < smallest <= largest; received {scale_range}.")
-    _check_shard(shard)
+    check_shard(shard)
     if batch_size % shard[1]:
         raise ValueError(f"batch_size has to be a multiple of the shards, {shard[1]}; received {batch_size}.")
-    count, share = _count(source), batch_size // shard[1]
-
-    def index_of(g: tf.Tensor) -> tf.Tensor:
-        epoch_seed = tf.stack([tf.constant(seed, "int64"), g // count])
-        return tf.random.experimental.index_shuffle(g % count, epoch_seed, max_index=count - 1)
+    count, share = count_of(source), batch_size // shard[1]
 
     def example_of(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         g = place // share * batch_size + shard[0] * share + place % share
-        image, mask = _read(source, classes, index_of(g))
+        image, mask = read(source, classes, shuffled(g, count, seed))
         example_seed = tf.stack([tf.constant(seed, "int64"), g])
-        return augment(image, mask, example_seed, crop_size, scale_range, flip)
+        return augment(image, mask, example_seed, crop_size, scale_range, flip, image_size)
 
     turns, length = _Turns(), steps - start_step
     stream = turns.begin().flat_map(
@@ -112,11 +110,23 @@ def training_batches(
     return stream.apply(tf.data.experimental.assert_cardinality(length))
 
 
+def shuffled(g: tf.Tensor, count: int, seed: int) -> tf.Tensor:
+    """The number in its source of example g, counted from the start of a run: each comes once in `count`.
+
+    Example:
+        >>> sorted(int(shuffled(g, 4, seed=1)) for g in tf.range(4, 8, dtype="int64"))
+        [0, 1, 2, 3]
+    """
+    epoch_seed = tf.stack([tf.constant(seed, "int64"), g // count])
+    return tf.random.experimental.index_shuffle(g % count, epoch_seed, max_index=count - 1)
+
+
 def evaluation_batches(
     source: Source,
     classes: ClassTable,
     *,
     batch_size: int = 1,
+    image_size: int | None = None,
     replicas: int = 1,
     shard: tuple[int, int] = (0, 1),
     num_parallel_calls: int = tf.data.AUTOTUNE,
@@ -131,6 +141,7 @@ def evaluation_batches(
     Args:
         source: the examples.
         classes: the data set's classes.
+        image_size: the long side to which larger images are brought, and their masks with them; by default none is.
         batch_size: examples per batch; above 1 all images have to be of one size. A multiple of the replicas where
             they share a batch.
         replicas: where each has batches of its own: the number of batches is filled up to a multiple of it.
@@ -149,14 +160,13 @@ def evaluation_batches(
     for name, value in (("batch_size", batch_size), ("replicas", replicas)):
         if value < 1:
             raise ValueError(f"{name} has to be 1 or greater; received {value}.")
-    _check_shard(shard)
-    count = _count(source)
+    check_shard(shard)
+    count = count_of(source)
     batches = -(-count // batch_size)
 
     def example_of(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         index = (place // batch_size * shard[1] + shard[0]) * batch_size + place % batch_size
-        image, mask = _read_or_void(source, classes, index, count)
-        return tf.cast(image, "float32"), mask
+        return brought_to(*_read_or_void(source, classes, index, count), image_size)
 
     own = len(range(shard[0], batches + -batches % replicas, shard[1]))
     stream = tf.data.Dataset.range(own * batch_size).map(
@@ -170,6 +180,7 @@ def window_batches(
     classes: ClassTable,
     size: int,
     *,
+    image_size: int | None = None,
     replicas: int = 1,
     shard: tuple[int, int] = (0, 1),
     num_parallel_calls: int = tf.data.AUTOTUNE,
@@ -183,6 +194,7 @@ def window_batches(
         source: the examples.
         classes: the data set's classes.
         size: height and width of the windows.
+        image_size: as for `evaluation_batches`.
         replicas: where each has batches of its own: the number of batches is filled up to a multiple of it, with
             masks that are void all over.
         shard: (index, count) where several processes share the batches: of every count this one has one.
@@ -199,12 +211,12 @@ def window_batches(
     for name, value in (("size", size), ("replicas", replicas)):
         if value < 1:
             raise ValueError(f"{name} has to be 1 or greater; received {value}.")
-    _check_shard(shard)
-    count = _count(source)
+    check_shard(shard)
+    count = count_of(source)
 
     def windows_of(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, mask = _read_or_void(source, classes, index, count)
-        windows = _windows(tf.cast(image, "float32"), size, PADDING)
+        image, mask = brought_to(*_read_or_void(source, classes, index, count), image_size)
+        windows = _windows(image, size, PADDING)
         return windows, _windows(mask[..., None], size, VOID)[..., 0]
 
     stream = tf.data.Dataset.range(count + -count % replicas).shard(shard[1], shard[0])
@@ -273,13 +285,15 @@ def reading_error(error: BaseException) -> str | None:
     return match[1].strip() if match else None
 
 
-def _count(source: Source) -> int:
+def count_of(source: Source) -> int:
+    """Count the examples of a source; a ValueError where it has none."""
     if len(source) == 0:
         raise ValueError("The source has no examples; `keras-cacnet check` shows what the data set has.")
     return len(source)
 
 
-def _check_shard(shard: tuple[int, int]) -> None:
+def check_shard(shard: tuple[int, int]) -> None:
+    """ValueError where a shard is not an index and a count."""
     if not 0 <= shard[0] < shard[1]:
         raise ValueError(f"shard has to be (index, count) with 0 <= index < count; received {shard}.")
 
@@ -295,12 +309,14 @@ def _windows(pixels: tf.Tensor, size: int, fill: float) -> tf.Tensor:
 
 
 def _read_or_void(source: Source, classes: ClassTable, index: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
-    image, mask = _read(source, classes, tf.minimum(index, count - 1))
+    image, mask = read(source, classes, tf.minimum(index, count - 1))
     return image, tf.where(index < count, mask, tf.constant(VOID, mask.dtype))
 
 
-def _read(source: Source, classes: ClassTable, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def read(source: Source, classes: ClassTable, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Read an example inside `tf.data`: the image, uint8 (height, width, 3), and the mask, uint8 (height, width)."""
+
+    def example(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         try:
             return read_example(source[int(index)], classes)
         except ValueError as error:
@@ -308,5 +324,5 @@ def _read(source: Source, classes: ClassTable, index: tf.Tensor) -> tuple[tf.Ten
             # TensorFlow drops a message that is not UTF-8, as names of files need not be.
             raise ReadingError(line.encode("utf-8", "backslashreplace").decode()) from None
 
-    image, mask = call(read, [index], (tf.uint8, tf.uint8))
+    image, mask = call(example, [index], (tf.uint8, tf.uint8))
     return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(mask, (None, None))

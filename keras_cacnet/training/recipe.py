@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
+from keras_cacnet.models.freezing import FREEZE
 from keras_cacnet.models.heads.cacnet import require_se_loss_weight
 from keras_cacnet.models.heads.modules import ONE_SIZE, REWEIGHTINGS, WITHOUT_KERNELS, require_input_size
+from keras_cacnet.models.network import require_loss_stride
 from keras_cacnet.wording import did_you_mean
 
 
@@ -46,6 +48,9 @@ PRECISIONS = {
     "float64": "float64",
 }
 """The precisions of a recipe, each with Keras' dtype policy; weights are float32 in half precision too."""
+
+CACHED_DTYPES = ("float16", "float32", "float64")
+"""What cached features are kept in."""
 
 FROM_SCRATCH = {"learning_rate": 0.02, "head_factor": 1.0}
 """The rates for a backbone that starts from random weights: `Recipe(**FROM_SCRATCH)`. A recipe's defaults, a twentieth
@@ -100,6 +105,15 @@ class Recipe:
     global_pooling: bool = _setting(True, "the pooled branch", paper("Section 3.3, Table 1"))
     auxiliary_weight: float = _setting(0.2, "factor of the auxiliary loss", _ENCODING)
     dropout: float = _setting(0.1, "dropout before the classifiers", _ENCODING)
+    freeze: str = _setting("none", f"what is not trained: {', '.join(FREEZE)}", ours("the paper trains all"))
+    loss_stride: int = _setting(
+        1, "pixels per position of the grid on which the loss is taken", ours("every pixel, as PyTorch-Encoding has it")
+    )
+    image_size: int | None = _setting(
+        None,
+        "long side that larger images are brought to first, in pixels; or none",
+        ours("the paper has no large ones"),
+    )
     crop_size: int = _setting(512, "side of the training crops, in pixels", _SCHEDULE)
     batch_size: int = _setting(16, "crops a step", _SCHEDULE)
     epochs: int = _setting(120, "passes over the training images", _SCHEDULE)
@@ -111,6 +125,12 @@ class Recipe:
     scale_min: float = _setting(0.5, "smallest random scale", _SCHEDULE)
     scale_max: float = _setting(2.0, "largest random scale", _SCHEDULE)
     flip: bool = _setting(True, "random horizontal flips", _SCHEDULE)
+    cached_views: int = _setting(
+        0, "augmented views of every image whose features are kept on disk, with a frozen backbone", ours("for speed")
+    )
+    cached_dtype: str = _setting(
+        "float16", f"what cached features are kept in: {', '.join(CACHED_DTYPES)}", ours("half the disk")
+    )
     precision: str = _setting(
         "float32",
         f"what the network computes in: {', '.join(PRECISIONS)}; float64 is for comparisons",
@@ -129,7 +149,7 @@ class Recipe:
         for name in ("learning_rate", "head_factor", "poly_power", "scale_min"):
             self._require(name, 0 < getattr(self, name) < float("inf"), "a positive number")
         self._require("seed", 0 <= self.seed < 2**32, "0 or more and below 2**32")
-        for name in ("num_heads", "auxiliary_weight", "weight_decay"):
+        for name in ("num_heads", "auxiliary_weight", "weight_decay", "cached_views"):
             self._require(name, 0 <= getattr(self, name) < float("inf"), "0 or more")
         for name in ("momentum", "dropout"):
             self._require(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
@@ -137,7 +157,10 @@ class Recipe:
             self._require(name, all(number >= 1 for number in getattr(self, name)), "numbers of at least 1")
         self._require("scale_max", self.scale_min <= self.scale_max < float("inf"), f"from scale_min={self.scale_min}")
         self._require("output_stride", self.output_stride in (8, 16, 32), "8, 16 or 32")
-        self._require("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
+        for name, known in (("precision", PRECISIONS), ("freeze", FREEZE), ("cached_dtype", CACHED_DTYPES)):
+            self._require(name, getattr(self, name) in known, f"one of {', '.join(known)}")
+        self._require("image_size", self.image_size is None or self.image_size >= 1, "at least 1, or none")
+        require_loss_stride(self.loss_stride, self.output_stride)
         require_input_size(self.reweighting, self.input_size)
         require_se_loss_weight(self.se_loss_weight, self.reweighting, self.num_heads)
         self._require("kernel_sizes", len(self.kernel_sizes) in (1, self.num_heads), "one, or one per head")
@@ -162,6 +185,10 @@ class Recipe:
         if self.num_heads and self.reweighting in WITHOUT_KERNELS:
             lacks["kernel_sizes"] = f"reweighting={self.reweighting} has no kernels"
         lacks["dilation_rates"] = lacks["kernel_sizes"]
+        if self.freeze == "none":
+            lacks["cached_views"] = "the features of a backbone that is trained change (freeze=backbone keeps them)"
+        if not self.cached_views:
+            lacks["cached_dtype"] = "no features are cached (cached_views)"
         for name, reason in lacks.items():
             value, default = getattr(self, name), next(one.default for one in fields(self) if one.name == name)
             if reason and value != default:
@@ -205,6 +232,9 @@ class Recipe:
             'learning_rate=0.001 is for a pretrained backbone, and this one starts from random weights: ...'
         """
         scratch, default = FROM_SCRATCH["learning_rate"], Recipe.learning_rate
+        if self.freeze != "none":
+            frozen = f"freeze={self.freeze} keeps a backbone of random weights as it is: give it weights, or train it"
+            return frozen if self.weights is None else None
         if self.weights is None and self.learning_rate < scratch / 2:
             rates = " ".join(f"{name}={value:g}" for name, value in FROM_SCRATCH.items())
             return (

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.files import user_path
 from keras_cacnet.training.checkpoints import load_checkpoint
 from keras_cacnet.training.recipe import Recipe
@@ -48,6 +49,11 @@ class Run:
     def recipe(self) -> Recipe:
         """The settings of the run."""
         return Recipe.from_json(self.config["recipe"])
+
+    @property
+    def protocol(self) -> Protocol:
+        """How images are shown to the network: whole and once, larger ones than the recipe's `image_size` as that."""
+        return Protocol(image_size=self.recipe.image_size)
 
     @property
     def classes(self) -> ClassTable:

@@ -19,6 +19,7 @@ from keras_cacnet.datasets import ClassTable, fingerprint, require_labels, requi
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.files import user_path, write_json
 from keras_cacnet.models.cacnet import CaCNet
+from keras_cacnet.models.freezing import freeze
 from keras_cacnet.models.heads import HEAD_LAYERS
 from keras_cacnet.training.checkpoints import Checkpoints, Progress, TrainingWarning
 from keras_cacnet.training.cluster import is_chief, require_agreement
@@ -76,6 +77,7 @@ class Start(NamedTuple):
         classes: those of its data.
         source: the examples that it is trained on.
         scored: the examples that it is scored on, if any.
+        digest: of the contents of the source.
         steps_per_epoch: the number of steps of an epoch.
         model: its network, compiled.
         progress: how far it has come.
@@ -86,6 +88,7 @@ class Start(NamedTuple):
     classes: ClassTable
     source: Source
     scored: Source | None
+    digest: str
     steps_per_epoch: int
     model: keras.Model
     progress: Progress
@@ -144,7 +147,8 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
             record = {"recipe": settings, "images": images, "digests": digests, "steps_per_epoch": steps_per_epoch}
             write_json(folder / "classes.json", dataset.classes.to_json())
             write_json(folder / "config.json", {**_origin(job, other), "trained_on": seen, **record, **environment()})
-    return Start(recipe, dataset.classes, source, scored, steps_per_epoch, model, progress, checkpoints)
+    digest = digests[recipe.split]
+    return Start(recipe, dataset.classes, source, scored, digest, steps_per_epoch, model, progress, checkpoints)
 
 
 def environment() -> dict[str, Any]:
@@ -233,6 +237,8 @@ def _new_model(recipe: Recipe, classes: ClassTable, other: Run | None, total_ste
     else:
         # On one device as well, so that a run can go on with more.
         model = CaCNet(len(classes), **recipe.network_arguments(), synchronized=True)
+    model.loss_stride = recipe.loss_stride
+    freeze(model, recipe.freeze)
     sgd = SGD(
         poly(recipe.learning_rate, total_steps, recipe.poly_power),
         momentum=recipe.momentum,

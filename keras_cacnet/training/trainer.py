@@ -11,8 +11,10 @@ import tensorflow as tf
 
 from keras_cacnet.datasets.source import Source
 from keras_cacnet.pipeline.batches import evaluation_batches, training_batches, window_batches
+from keras_cacnet.pipeline.views import Views
 from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss, TrainingWarning
 from keras_cacnet.training.cluster import lost_workers
+from keras_cacnet.training.features import Features
 from keras_cacnet.training.logs import Curve, Log
 from keras_cacnet.training.loop import Loop, Validation
 from keras_cacnet.training.metrics import Crossentropy, MeanIoU, PixelAccuracy
@@ -26,7 +28,9 @@ def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str
 
     Images of the recipe's split are cropped and augmented; its validation split, where the data set has one, is
     scored on whole images, or, where the network takes images of one size only (`reweighting="fc"`), on windows of
-    the crops' size that lie side by side. The best checkpoint is the one with the largest mIoU there.
+    the crops' size that lie side by side; with `image_size` larger images are scored as small as that. The best
+    checkpoint is the one with the largest mIoU there. With `cached_views` the features of the frozen backbone are
+    computed first, or taken from an earlier run, see `Features`.
 
     The number of devices changes nothing but the time, dropout apart. SIGTERM and SIGINT save the run and stop it.
     A run that is finished is returned as it is, with a warning.
@@ -72,7 +76,8 @@ def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str
             warnings.warn(message, TrainingWarning, stacklevel=2)
             return start.model
         callbacks = _callbacks(checkpoints, start.progress.step)
-        batches, validation = _shared(start, strategy)
+        features = _features(start, verbose if checkpoints.chief else 0) if start.recipe.cached_views else None
+        batches, validation = _shared(start, features, strategy)
         loop = Loop(start.model, epochs, start.steps_per_epoch, validation, start.progress)
         loop.run(batches, callbacks, checkpoints, stop, verbose if checkpoints.chief else 0)
     return start.model
@@ -102,29 +107,47 @@ def _callbacks(checkpoints: Checkpoints, step: int) -> list[keras.callbacks.Call
     ]
 
 
-def _shared(start: Start, strategy: tf.distribute.Strategy) -> tuple[Any, Validation | None]:
+def _features(start: Start, verbose: str | int) -> Features:
+    """The features that the run is trained on, those that are not there yet computed."""
+    recipe = start.recipe
+    scales = (recipe.scale_min, recipe.scale_max)
+    views = Views(recipe.cached_views, recipe.crop_size, scales, recipe.flip, recipe.image_size)
+    features = Features.of(start.model, start.source, views, recipe.cached_dtype, start.digest)
+    features.fill(start.model, start.source, start.classes, verbose=verbose != 0)
+    return features
+
+
+def _shared(start: Start, features: Features | None, strategy: tf.distribute.Strategy) -> tuple[Any, Validation | None]:
     """The batches that are left, and the images to score: of a batch each replica has a part, of the images its own."""
     recipe, classes = start.recipe, start.classes
 
     def training(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        batches = training_batches(
-            start.source,
-            classes,
-            batch_size=recipe.batch_size,
-            crop_size=recipe.crop_size,
-            steps=start.steps_per_epoch * recipe.epochs,
-            start_step=start.progress.step,
-            seed=recipe.seed,
-            scale_range=(recipe.scale_min, recipe.scale_max),
-            flip=recipe.flip,
-            shard=(context.input_pipeline_id, context.num_input_pipelines),
-        )
+        steps: dict[str, Any] = {
+            "batch_size": recipe.batch_size,
+            "steps": start.steps_per_epoch * recipe.epochs,
+            "start_step": start.progress.step,
+            "seed": recipe.seed,
+            "shard": (context.input_pipeline_id, context.num_input_pipelines),
+        }
+        if features:
+            batches = features.batches(**steps)
+        else:
+            batches = training_batches(
+                start.source,
+                classes,
+                crop_size=recipe.crop_size,
+                scale_range=(recipe.scale_min, recipe.scale_max),
+                flip=recipe.flip,
+                image_size=recipe.image_size,
+                **steps,
+            )
         return batches.rebatch(recipe.batch_size // context.num_replicas_in_sync, drop_remainder=True)
 
     def scoring(scored: Source, context: tf.distribute.InputContext) -> tf.data.Dataset:
         share: dict[str, Any] = {
             "replicas": context.num_replicas_in_sync,
             "shard": (context.input_pipeline_id, context.num_input_pipelines),
+            "image_size": recipe.image_size,
         }
         if recipe.input_size is None:
             return evaluation_batches(scored, classes, **share)

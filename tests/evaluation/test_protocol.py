@@ -67,6 +67,7 @@ def test_json_and_text_state_everything():
         "stride_pixels": 341,
         "fusion": "exp_sum",
         "base_size": 520,
+        "image_size": None,
     }
     text = protocol.to_text()
     for told in ("0.5, 1.75", "520 pixels", "mirrored as well", "windows of 512 pixels every 341 (2/3)", "exp_sum"):

@@ -14,7 +14,7 @@ from keras_cacnet.cli.arguments import (
     add_devices,
     add_protocol,
     add_recipe,
-    given_experiment,
+    given_paper_recipe,
     given_protocol,
     given_settings,
     verbosity,
@@ -50,15 +50,15 @@ def run(options: argparse.Namespace) -> int:
     from keras_cacnet.evaluation import Protocol
     from keras_cacnet.files import write_atomically, write_json
     from keras_cacnet.paper import Runs, ablate, dry_run, plan, scored_source, to_json, to_markdown
-    from keras_cacnet.paper.published import ENCODING_SCALES
+    from keras_cacnet.paper.recipes import ENCODING_SCALES
     from keras_cacnet.training.cluster import strategy_for
 
     strategy = strategy_for(options.devices or "1")  # before anything else runs on TensorFlow
-    experiment = given_experiment(options)
-    base = given_settings(options, experiment.recipe if experiment else Recipe())
-    if experiment and experiment.starts_from:
-        raise ValueError(f"{experiment.name} starts from the network of {experiment.starts_from}, which no row has")
-    data = options.data or (experiment.data if experiment else None)
+    published = given_paper_recipe(options)
+    base = given_settings(options, published.recipe if published else Recipe())
+    if published and published.starts_from:
+        raise ValueError(f"{published.name} starts from the network of {published.starts_from}, which no row has")
+    data = options.data or (published.data if published else None)
     if data is None:
         raise ValueError("--data is missing: a folder, or the name of a data set; --recipe brings its own")
     if base.seed != Recipe.seed:

@@ -17,7 +17,7 @@ from keras_cacnet.training.recipe import PRECISIONS, Recipe, with_settings
 
 if TYPE_CHECKING:
     from keras_cacnet import evaluation
-    from keras_cacnet.paper import Experiment
+    from keras_cacnet.paper import PaperRecipe
     from keras_cacnet.training.recipes import PurposeRecipe
     from keras_cacnet.training.run import Run
 
@@ -110,18 +110,18 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def given_experiment(options: argparse.Namespace) -> Experiment | None:
-    from keras_cacnet.paper import experiment_named
+def given_paper_recipe(options: argparse.Namespace) -> PaperRecipe | None:
+    from keras_cacnet.paper import recipe_named
 
-    return experiment_named(options.recipe) if options.recipe else None
+    return recipe_named(options.recipe) if options.recipe else None
 
 
 def given_purpose(options: argparse.Namespace) -> PurposeRecipe | None:
     """The recipe by purpose that `--recipe` names, if it names one; a name that no recipe has is refused."""
-    from keras_cacnet.paper import EXPERIMENTS
+    from keras_cacnet.paper import PAPER_RECIPES
     from keras_cacnet.training.recipes import RECIPES, recipe_for
 
-    names = [experiment.name for experiment in EXPERIMENTS]
+    names = [published.name for published in PAPER_RECIPES]
     if options.recipe is None or options.recipe in names:
         return None
     return RECIPES.get(options.recipe) or recipe_for(options.recipe, names)

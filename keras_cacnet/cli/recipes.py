@@ -12,16 +12,16 @@ def add(command: AddCommand) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from keras_cacnet.paper import EXPERIMENTS, experiment_named
-    from keras_cacnet.paper.listing import description, purpose_description, purpose_table, table
+    from keras_cacnet.paper import PAPER_RECIPES, recipe_named
+    from keras_cacnet.paper.recipe_listing import description, purpose_description, purpose_table, table
     from keras_cacnet.training.recipes import RECIPES, recipe_for
 
     if options.name is None:
         print(f"By purpose:\n\n{purpose_table()}\n\nThe paper's:\n\n{table()}")
         return 0
-    names = [experiment.name for experiment in EXPERIMENTS]
+    names = [published.name for published in PAPER_RECIPES]
     if options.name in names:
-        print(description(experiment_named(options.name)))
+        print(description(recipe_named(options.name)))
     else:
         print(purpose_description(RECIPES.get(options.name) or recipe_for(options.name, names)))
     return 0

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import replace
 
-from keras_cacnet.cli.arguments import AddCommand, add_recipe, given_experiment, given_purpose, given_settings, size
+from keras_cacnet.cli.arguments import AddCommand, add_recipe, given_paper_recipe, given_purpose, given_settings, size
 from keras_cacnet.training.recipe import Recipe
 
 CLASSES = 60
@@ -34,11 +34,11 @@ def run(options: argparse.Namespace) -> int:
 
     names = None if options.heads is None else require_heads(options.heads.split(","))
     purpose = given_purpose(options)
-    experiment = None if purpose else given_experiment(options)
-    recipe = given_settings(options, experiment.recipe if experiment else purpose.recipe if purpose else Recipe())
+    published = None if purpose else given_paper_recipe(options)
+    recipe = given_settings(options, published.recipe if published else purpose.recipe if purpose else Recipe())
     # Costs are the same whatever the weights, which may have to be downloaded.
     network = replace(recipe, weights=None).network_arguments()
-    classes = getattr(options, "classes", experiment.num_classes if experiment else CLASSES)
+    classes = getattr(options, "classes", published.num_classes if published else CLASSES)
     height, width = getattr(options, "size", (recipe.crop_size, recipe.crop_size))
     model = CaCNet(classes, **network)
     print(cost_table(model, height, width) if names is None else comparison_table(model, names, height, width))

@@ -15,7 +15,7 @@ from keras_cacnet.cli.arguments import (
     add_devices,
     add_precision,
     add_recipe,
-    given_experiment,
+    given_paper_recipe,
     given_purpose,
     given_settings,
     set_keys,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from keras_cacnet.datasets import SegmentationDataset
-    from keras_cacnet.paper import Experiment
+    from keras_cacnet.paper import PaperRecipe
     from keras_cacnet.training.recipes import PurposeRecipe
 
 
@@ -64,7 +64,7 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
-    from keras_cacnet.paper import experiment_named
+    from keras_cacnet.paper import recipe_named
     from keras_cacnet.training import Run, strategy_for
     from keras_cacnet.training.recipes import RECIPES
     from keras_cacnet.training.run import begun
@@ -72,31 +72,31 @@ def run(options: argparse.Namespace) -> int:
     # Before anything else runs on TensorFlow, which a cluster asks for.
     strategy = strategy_for(options.devices or ("all" if options.cluster else "1"), options.cluster)
     purpose = given_purpose(options)
-    experiment = None if purpose else given_experiment(options)
-    output = options.output or (experiment.run if experiment else None)
+    published = None if purpose else given_paper_recipe(options)
+    output = options.output or (published.run if published else None)
     if output is None:
         raise ValueError("--output is missing: the folder of the run")
-    data, data_dir = options.data or (experiment.data if experiment else None), options.data_dir
+    data, data_dir = options.data or (published.data if published else None), options.data_dir
     goes_on = options.resume and (begun(output) or data is None)
     if goes_on:
         trained = Run(output)
-        recipe = experiment.recipe if experiment else trained.recipe
+        recipe = published.recipe if published else trained.recipe
         name = trained.config["recipe_name"]
         data, data_dir = options.data or trained.config["data"], data_dir or trained.config["data_dir"]
         if name and name not in RECIPES:
-            experiment = experiment or experiment_named(name)
+            published = published or recipe_named(name)
     elif data is None:
         raise ValueError("--data is missing: a folder, or the name of a data set; the paper's recipes bring their own")
     else:
         purpose = purpose or _purpose_by_default(options)
-        recipe = experiment.recipe if experiment else purpose.recipe if purpose else Recipe()
-        name = experiment.name if experiment else purpose.name if purpose else None
+        recipe = published.recipe if published else purpose.recipe if purpose else Recipe()
+        name = published.name if published else purpose.name if purpose else None
     # What is wrong with the settings is said before the data is opened.
     given_settings(options, recipe)
-    if experiment and experiment.starts_from and not goes_on and not options.start_from:
+    if published and published.starts_from and not goes_on and not options.start_from:
         raise ValueError(
-            f"{experiment.name} starts from a run of {experiment.starts_from}: "
-            f"give it, such as --start-from runs/{experiment.starts_from}"
+            f"{published.name} starts from a run of {published.starts_from}: "
+            f"give it, such as --start-from runs/{published.starts_from}"
         )
     dataset = open_dataset(data, data_dir)
     start_from = options.start_from
@@ -108,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
             _train(first, dataset, start_from, options, strategy, (str(data), data_dir, former.name), None)
         recipe, _ = _fitted(purpose, dataset, options, getattr(options, "settings", ()))
     recipe = given_settings(options, recipe)
-    for note in _notes(recipe, dataset, experiment, bool(start_from) or goes_on):
+    for note in _notes(recipe, dataset, published, bool(start_from) or goes_on):
         print(f"note: {note}")
     if options.resume and not goes_on:
         print(f"note: there is no run in {output} yet, it begins")
@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
     if purpose and purpose.next:
         print(f"better still: {purpose.next}")
     scored = recipe.validation_split if recipe.validation_split in dataset.splits else None
-    print(f"next: {_next_command(recipe, experiment, output, str(data), data_dir, scored)}")
+    print(f"next: {_next_command(recipe, published, output, str(data), data_dir, scored)}")
     return 0
 
 
@@ -192,19 +192,19 @@ def _train(
         train(job, strategy, options.verbose)
 
 
-def _notes(recipe: Recipe, dataset: SegmentationDataset, experiment: Experiment | None, started: bool) -> list[str]:
+def _notes(recipe: Recipe, dataset: SegmentationDataset, published: PaperRecipe | None, started: bool) -> list[str]:
     notes = []
     if recipe.weights is None and not started and not recipe.rate_warning():
         notes.append("the backbone starts from random weights, the paper's from ImageNet's (--set weights=imagenet)")
     if recipe.validation_split == "val" and "val" not in dataset.splits:
         notes.append(f"{dataset.name} has no val split: nothing is scored between epochs, and the last one is the best")
-    if experiment and len(dataset.classes) != experiment.num_classes:
+    if published and len(dataset.classes) != published.num_classes:
         notes.append(
-            f"{dataset.name} has {len(dataset.classes)} classes, and {experiment.name} is for {experiment.data} with "
-            f"{experiment.num_classes}: the paper's figure is none to compare with"
+            f"{dataset.name} has {len(dataset.classes)} classes, and {published.name} is for {published.data} with "
+            f"{published.num_classes}: the paper's figure is none to compare with"
         )
-    if experiment and (changed := changes(experiment.recipe, recipe)):
-        notes.append(f"not {experiment.name} as it stands, but with {' '.join(changed)}")
+    if published and (changed := changes(published.recipe, recipe)):
+        notes.append(f"not {published.name} as it stands, but with {' '.join(changed)}")
     if recipe.input_size and recipe.validation_split:
         notes.append(
             f"reweighting={recipe.reweighting} takes images of {recipe.input_size}x{recipe.input_size} only: between "
@@ -215,7 +215,7 @@ def _notes(recipe: Recipe, dataset: SegmentationDataset, experiment: Experiment 
 
 def _next_command(
     recipe: Recipe,
-    experiment: Experiment | None,
+    published: PaperRecipe | None,
     output: str,
     data: str,
     data_dir: str | Path | None,
@@ -224,9 +224,9 @@ def _next_command(
     size = recipe.input_size
     # Windows of another size than the protocol's would be refused by a network for one size.
     command = None
-    if experiment and data == experiment.data and size in (None, experiment.recipe.crop_size):
+    if published and data == published.data and size in (None, published.recipe.crop_size):
         paths = (output, data_dir or "DIR")
-        command = experiment.evaluate_command(*paths) or experiment.submit_command(*paths)
+        command = published.evaluate_command(*paths) or published.submit_command(*paths)
     if command is not None:
         return command
     if scored is None:

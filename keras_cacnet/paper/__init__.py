@@ -1,4 +1,4 @@
-"""Reproducing the paper: tables as data, experiments by name, ablations, costs, figures, archives for servers."""
+"""Reproducing the paper: tables as data, recipes by name, ablations, costs, figures, archives for servers."""
 
 import importlib
 from typing import Any
@@ -16,12 +16,11 @@ TABLES = {
 
 # The tables and claims need nothing but Python; what runs them needs TensorFlow.
 _ON_FIRST_USE = {
-    "EXPERIMENTS": "published",
-    "FULL_NETWORK": "ablation_rows",
-    "VARIANTS": "ablation_rows",
     "Difference": "ablation_table",
-    "Experiment": "experiment",
-    "PaperFigure": "experiment",
+    "FULL_NETWORK": "ablation_rows",
+    "PAPER_RECIPES": "recipes",
+    "PaperFigure": "recipes",
+    "PaperRecipe": "recipes",
     "Plan": "ablation_rows",
     "PlannedRow": "ablation_rows",
     "Result": "ablation",
@@ -29,14 +28,15 @@ _ON_FIRST_USE = {
     "Runs": "ablation_runs",
     "Score": "ablation_runs",
     "Spread": "ablation_table",
+    "VARIANTS": "ablation_rows",
     "Variant": "ablation_rows",
     "ablate": "ablation",
     "archive_form": "submission",
-    "require_submission": "submission",
     "dry_run": "ablation",
-    "experiment_named": "published",
     "paired_difference": "ablation_table",
     "plan": "ablation_rows",
+    "recipe_named": "recipes",
+    "require_submission": "submission",
     "scored_source": "ablation_runs",
     "scored_split": "ablation_runs",
     "spread": "ablation_table",

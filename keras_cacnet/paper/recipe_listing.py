@@ -1,11 +1,10 @@
-"""The experiments to read: all of them as a table, and one in full."""
+"""The recipes to read: all of them as a table, and one in full."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
-from keras_cacnet.paper.experiment import Experiment
-from keras_cacnet.paper.published import BESIDE_SETTINGS, EXPERIMENTS
+from keras_cacnet.paper.recipes import BESIDE_SETTINGS, PAPER_RECIPES, PaperRecipe
 from keras_cacnet.training.recipe import Recipe, origin, setting_text
 from keras_cacnet.training.recipes import RECIPES, PurposeRecipe
 
@@ -14,16 +13,16 @@ _COLUMNS = ("name", "data", "split", "backbone", "crop", "epochs", "lr", "paper'
 _WIDTH = 118
 
 
-def table(experiments: Iterable[Experiment] = EXPERIMENTS) -> str:
-    """A line for every experiment.
+def table(recipes: Iterable[PaperRecipe] = PAPER_RECIPES) -> str:
+    """A line for every recipe.
 
     Example:
-        >>> print(table(EXPERIMENTS[-1:]))
+        >>> print(table(PAPER_RECIPES[-1:]))
         name              data    split  backbone   crop  epochs  lr     paper's mIoU  ours
         ade20k_resnet101  ade20k  train  resnet101  576   180     0.004  46.12         not run yet
     """
     rows: list[Sequence[str]] = [_COLUMNS]
-    for one in experiments:
+    for one in recipes:
         recipe = one.recipe
         settings = (recipe.split, recipe.backbone, recipe.crop_size, recipe.epochs, recipe.learning_rate)
         figure = "not given" if one.paper is None else str(one.paper.mean_iou)
@@ -71,34 +70,34 @@ def purpose_description(purpose: PurposeRecipe) -> str:
     return "\n".join([*lines, "", _aligned(rows), "", fitting])
 
 
-def description(experiment: Experiment) -> str:
-    """An experiment in full: its commands, the paper's figure, and every setting with who chose it.
+def description(published: PaperRecipe) -> str:
+    """A recipe in full: its commands, the paper's figure, and every setting with who chose it.
 
     Example:
-        >>> from keras_cacnet.paper import experiment_named
-        >>> print(description(experiment_named("ade20k_resnet101")).splitlines()[0])
+        >>> from keras_cacnet.paper import recipe_named
+        >>> print(description(recipe_named("ade20k_resnet101")).splitlines()[0])
         ade20k_resnet101: CaC-Net with ResNet-101 on ADE20K, Table 9
     """
-    recipe = experiment.recipe
+    recipe = published.recipe
     scored = f"scored on {recipe.validation_split}" if recipe.validation_split else "nothing left to score"
     facts = {
-        "data": f"{experiment.data}, {experiment.num_classes} classes; trained on {recipe.split}, {scored}",
-        "train": experiment.train_command(),
-        "evaluate": experiment.evaluate_command() or "no images with masks are left; the test server scores",
-        "submit": experiment.submit_command() or "there is no test server",
-        "protocol": experiment.protocol.to_text(),
-        "hardware": experiment.hardware,
-        "paper": str(experiment.paper or "gives no figure"),
-        "result": experiment.result or NOT_RUN,
+        "data": f"{published.data}, {published.num_classes} classes; trained on {recipe.split}, {scored}",
+        "train": published.train_command(),
+        "evaluate": published.evaluate_command() or "no images with masks are left; the test server scores",
+        "submit": published.submit_command() or "there is no test server",
+        "protocol": published.protocol.to_text(),
+        "hardware": published.hardware,
+        "paper": str(published.paper or "gives no figure"),
+        "result": published.result or NOT_RUN,
     }
-    lines = [f"{experiment.name}: {experiment.title}", ""]
+    lines = [f"{published.name}: {published.title}", ""]
     for name, text in facts.items():
         # Commands stay in one piece, to be copied.
         whole = text.startswith("keras-cacnet")
         lines += [f"{name:<10}{text}"] if whole else _wrapped(f"{name:<10}", text)
     rows: list[Sequence[str]] = [("setting", "value", "who chose it", "what it is")]
     for entry in fields(recipe):
-        origin = str(experiment.origin(entry.name))
+        origin = str(published.origin(entry.name))
         rows.append((entry.name, setting_text(getattr(recipe, entry.name)), origin, entry.metadata["help"]))
     lines += ["", _aligned(rows), "", "Ours too, though no setting:"]
     for choice in BESIDE_SETTINGS:

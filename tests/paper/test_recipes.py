@@ -113,6 +113,7 @@ def test_the_guide_has_the_commands_of_the_recipes():
     text = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text()
     lines = re.sub(r" \\\n\s+", " ", text).splitlines()
     told = {line.strip() for line in lines if re.match(r"    keras-cacnet (train|evaluate|submit)", line)}
+    told = {line for line in told if any(published.name in line for published in PAPER_RECIPES)}
     known = {published.train_command() for published in PAPER_RECIPES}
     known |= {published.evaluate_command() for published in PAPER_RECIPES}
     known |= {published.submit_command() for published in PAPER_RECIPES}

@@ -146,6 +146,8 @@ class GlobalPooling(keras.layers.Layer):
         self.norm = batch_normalization("norm", self.synchronized, self.dtype_policy)
         self.conv.build((None, 1, 1, input_shape[-1]))
         self.norm.build((None, 1, 1, self.channels))
+        # Keras freezes only the parts that were there when the layer was frozen.
+        self.conv.trainable = self.norm.trainable = self.trainable
 
     def call(self, x: Any, training: bool = False) -> Any:
         wide = ops.cast(x, at_least_float32(self.compute_dtype))

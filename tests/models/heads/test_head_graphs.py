@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_cacnet.models.heads import APCHead, DMHead, EncHead, FCNHead, HeadContext, PSPHead
+from keras_cacnet.models.heads.cacnet import GlobalPooling
 from keras_cacnet.paper.costs import head_costs, own_costs
 from keras_cacnet.paper.head_costs import LEAN
 
@@ -215,3 +216,11 @@ def test_the_fcn_is_one_convolution_and_the_classifier():
     assert parts["reduction"] == (convolutions((3, C)), 9 * C * M * 64 * 64)
     assert parts["classifier"] == (M * 60 + 60, M * 60 * 64 * 64)
     assert parts["heads"] == parts["fusion"] == (0, 0)
+
+
+def test_a_pooled_branch_that_is_made_frozen_takes_no_statistics():
+    layer = GlobalPooling(4, trainable=False)
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 3)).astype("float32")
+    np.testing.assert_array_equal(layer(x, training=True), layer(x, training=False))
+    assert not layer.trainable_weights
+    np.testing.assert_array_equal(layer.norm.moving_mean, np.zeros(4))

@@ -34,6 +34,8 @@ def as_trained(model):
             layer.momentum = 0.0
         elif isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
             layer.set_weights([w * 10 ** rng.uniform(-2, 0) for w in layer.get_weights()])
+        elif type(layer).__name__ == "LayerScale":  # ConvNeXt's blocks begin at 1e-6, and would not be seen
+            layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
         elif isinstance(layer, keras.layers.Normalization) and layer.weights:
             layer.set_weights([rng.uniform(0, 1, 3), rng.uniform(0.5, 1, 3), np.zeros(())])
             layer.finalize_state()

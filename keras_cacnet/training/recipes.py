@@ -12,6 +12,7 @@ from keras_cacnet.wording import did_you_mean
 _SAMPLE = 200
 _CROP_STEP = 32
 _SCORES = 6
+_MOST_EPOCHS = 100
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class PurposeRecipe:
         name: the name.
         title: what it is for.
         recipe: the settings before they are fitted.
-        steps: training steps that small data sets get at least, by more epochs.
+        steps: training steps that smaller data sets get as well, by up to 100 epochs.
         hardware: what it is meant to run on.
         time: how long it takes there.
         accuracy: what to expect.
@@ -184,12 +185,12 @@ def fitted(purpose: PurposeRecipe, source: Source, given: Sequence[str] = ()) ->
         found["batch_size"] = min(batch, len(source))
     recipe = replace(recipe, **found)
     steps = max(1, len(source) // recipe.batch_size)
-    epochs = max(recipe.epochs, -(-purpose.steps // steps))
+    epochs = max(recipe.epochs, min(-(-purpose.steps // steps), _MOST_EPOCHS))
     if "epochs" not in given:
         found["epochs"] = epochs
         reasons.append(
-            f"{len(source):,} images: {epochs} epochs of {steps} steps with batch_size={recipe.batch_size}, at least "
-            f"{purpose.steps:,} steps in all"
+            f"{len(source):,} images: epochs={epochs} of {steps} step{'s'[: steps > 1]} with "
+            f"batch_size={recipe.batch_size}, {epochs * steps:,} in all"
         )
     if "validate_every" not in given and "epochs" not in given:
         found["validate_every"] = -(-epochs // _SCORES)

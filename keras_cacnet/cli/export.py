@@ -118,7 +118,7 @@ def _write(
         path = onnx(model, output, trained.classes, **given)
     print(f"written: {path}")
     if longest := trained.recipe.image_size:
-        print(f"note: the run saw images of up to {longest} pixels a side: bring larger ones to that before they are sent")
+        print(f"note: the run saw images of up to {longest} pixels a side: bring larger ones to that before sending")
     for part in write_model_card(path, card):
         print(f"written: {part}")
 

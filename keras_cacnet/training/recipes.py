@@ -150,7 +150,7 @@ def recipe_for(name: str, others: Collection[str] = ()) -> PurposeRecipe:
 def fitted(purpose: PurposeRecipe, source: Source, given: Sequence[str] = ()) -> tuple[Recipe, list[str]]:
     """Fit a recipe to the number and the size of the images.
 
-    Half of the images fill a crop, small sets have smaller batches and more epochs, and the validation images are scored
+    Half of the images fill a crop, small sets have smaller batches and more epochs, and validation images are scored
     about six times. What the user has set stays.
 
     Args:

@@ -117,6 +117,8 @@ def _write(
     else:
         path = onnx(model, output, trained.classes, **given)
     print(f"written: {path}")
+    if longest := trained.recipe.image_size:
+        print(f"note: the run saw images of up to {longest} pixels a side: bring larger ones to that before sending")
     for part in write_model_card(path, card):
         print(f"written: {part}")
 

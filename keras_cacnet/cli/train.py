@@ -103,11 +103,14 @@ def run(options: argparse.Namespace) -> int:
     if purpose and not goes_on:
         if purpose.starts_from and start_from is None:
             start_from = f"{output}-{purpose.starts_from}"
-            first, former = _fitted(RECIPES[purpose.starts_from], dataset, options, _settings_of_the_network(options))
-            print(f"first: {former.name}, in {start_from}; then {purpose.name}, in {output}")
-            _train(first, dataset, start_from, options, strategy, (str(data), data_dir, former.name), None)
-        recipe, _ = _fitted(purpose, dataset, options, getattr(options, "settings", ()))
+            print(f"first: {purpose.starts_from}, in {start_from}; then {purpose.name}, in {output}")
+            first = _fitted(RECIPES[purpose.starts_from], dataset, _settings_of_the_network(options))
+            _train(first, dataset, start_from, options, strategy, (str(data), data_dir, purpose.starts_from), None)
+        recipe = _fitted(purpose, dataset, getattr(options, "settings", ()))
     recipe = given_settings(options, recipe)
+    if purpose and purpose.starts_from and not options.start_from:
+        # Those that are given are the start of the first run.
+        recipe = replace(recipe, weights=None)
     for note in _notes(recipe, dataset, published, bool(start_from) or goes_on):
         print(f"note: {note}")
     if options.resume and not goes_on:
@@ -139,17 +142,16 @@ def _purpose_by_default(options: argparse.Namespace) -> PurposeRecipe | None:
     return laptop
 
 
-def _fitted(
-    purpose: PurposeRecipe, dataset: SegmentationDataset, options: argparse.Namespace, words: Sequence[str]
-) -> tuple[Recipe, PurposeRecipe]:
+def _fitted(purpose: PurposeRecipe, dataset: SegmentationDataset, words: Sequence[str]) -> Recipe:
     """The recipe for these data, with the settings that words change, and why it is so."""
     from keras_cacnet.training.recipes import fitted
 
     asked = with_settings(purpose.recipe, words)
-    recipe, reasons = fitted(replace(purpose, recipe=asked), dataset.source(asked.split), set_keys(options))
+    keys = [word.partition("=")[0].strip() for word in words]
+    recipe, reasons = fitted(replace(purpose, recipe=asked), dataset.source(asked.split), keys)
     for reason in reasons:
         print(f"fitted: {reason}")
-    return recipe, purpose
+    return recipe
 
 
 _OF_THE_SCHEDULE = (
@@ -162,7 +164,7 @@ def _settings_of_the_network(options: argparse.Namespace) -> list[str]:
     """What `--set` says of data and network, which a run shares with the one that it starts from."""
     words = getattr(options, "settings", ())
     shared = [word for word in words if word.partition("=")[0].strip() not in _OF_THE_SCHEDULE]
-    return shared + [f"precision={options.precision}"] * ("precision" in options)
+    return [*shared, f"precision={options.precision}"] if "precision" in options else shared
 
 
 def _train(

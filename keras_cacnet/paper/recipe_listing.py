@@ -64,9 +64,7 @@ def purpose_description(purpose: PurposeRecipe) -> str:
         same = value == getattr(defaults, entry.name)
         whose = str(origin(entry.name)) if same else f"ours: {purpose.name}"
         rows.append((entry.name, setting_text(value), whose, entry.metadata["help"]))
-    fitting = (
-        f"crop_size, batch_size, epochs and validate_every are fitted to the data, for {purpose.steps:,} steps or more"
-    )
+    fitting = "crop_size, batch_size, epochs and validate_every are fitted to the data, and said before the run begins"
     return "\n".join([*lines, "", _aligned(rows), "", fitting])
 
 

@@ -6,12 +6,14 @@ from typing import Any
 
 from keras_cacnet.datasets.reading import open_image
 from keras_cacnet.datasets.source import Source
+from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.training.recipe import FROM_SCRATCH, Recipe
 from keras_cacnet.wording import did_you_mean
 
 _SAMPLE = 200
-_CROP_STEP = 32
+_CROP_STEP = 16
 _SCORES = 6
+_MOST_EPOCHS = 100
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class PurposeRecipe:
         name: the name.
         title: what it is for.
         recipe: the settings before they are fitted.
-        steps: training steps that small data sets get at least, by more epochs.
+        steps: training steps that smaller data sets get as well, by up to 100 epochs.
         hardware: what it is meant to run on.
         time: how long it takes there.
         accuracy: what to expect.
@@ -56,12 +58,13 @@ _LAPTOP = Recipe(
     loss_stride=4,
     image_size=512,
     crop_size=512,
-    epochs=6,
+    epochs=8,
     learning_rate=0.02,
     head_factor=1.0,
+    # Black around a crop would be in the pooled features, and whole images have none.
     scale_min=1.0,
-    scale_max=1.0,
-    cached_views=2,
+    scale_max=1.5,
+    cached_views=4,
 )
 
 RECIPES = {
@@ -147,8 +150,8 @@ def recipe_for(name: str, others: Collection[str] = ()) -> PurposeRecipe:
 def fitted(purpose: PurposeRecipe, source: Source, given: Sequence[str] = ()) -> tuple[Recipe, list[str]]:
     """Fit a recipe to the number and the size of the images.
 
-    Whole images fit into the crops, small sets have smaller batches and more epochs, and the validation images are
-    scored about six times. What the user has set stays.
+    Half of the images fill a crop, small sets have smaller batches and more epochs, and validation images are scored
+    about six times. What the user has set stays.
 
     Args:
         purpose: the recipe.
@@ -170,38 +173,41 @@ def fitted(purpose: PurposeRecipe, source: Source, given: Sequence[str] = ()) ->
         return purpose.recipe, []
     recipe, reasons = purpose.recipe, []
     found: dict[str, Any] = {}
-    longest = _longest(source)
-    side = min(longest, recipe.image_size or longest)
-    crop = min(-(-side // _CROP_STEP) * _CROP_STEP, recipe.crop_size)
+    short, long = _sides(source, recipe.image_size)
     if "crop_size" not in given:
-        found["crop_size"] = crop
-        size = f"images have long sides of up to {longest} pixels"
-        if longest > side:
-            size += f", and are brought to {side} first"
-        reasons.append(f"{size}: crop_size={crop}")
+        found["crop_size"] = min(max(short // _CROP_STEP, 1) * _CROP_STEP, recipe.crop_size)
+        size = f"half of the images have short sides of {short} pixels or more"
+        if recipe.image_size and long > recipe.image_size:
+            size += f", once they are brought to image_size={recipe.image_size}"
+        reasons.append(f"{size}: crop_size={found['crop_size']}")
     batch = max(2, min(recipe.batch_size, len(source) // 4))
     if "batch_size" not in given:
         found["batch_size"] = min(batch, len(source))
     recipe = replace(recipe, **found)
     steps = max(1, len(source) // recipe.batch_size)
-    epochs = max(recipe.epochs, -(-purpose.steps // steps))
+    epochs = max(recipe.epochs, min(-(-purpose.steps // steps), _MOST_EPOCHS))
     if "epochs" not in given:
         found["epochs"] = epochs
         reasons.append(
-            f"{len(source):,} images: {epochs} epochs of {steps} steps with batch_size={recipe.batch_size}, at least "
-            f"{purpose.steps:,} steps in all"
+            f"{len(source):,} images: epochs={epochs} of {steps} step{'s'[: steps > 1]} with "
+            f"batch_size={recipe.batch_size}, {epochs * steps:,} in all"
         )
     if "validate_every" not in given and "epochs" not in given:
         found["validate_every"] = -(-epochs // _SCORES)
     return replace(recipe, **found), reasons
 
 
-def _longest(source: Source) -> int:
-    """The longest side of some images, evenly spread over the source; of each its header is read."""
+def _sides(source: Source, image_size: int | None) -> tuple[int, int]:
+    """The median of the short sides at working size, and the longest side, of some images spread over the source.
+
+    Of each its header is read.
+    """
     count = len(source)
-    sides = []
+    protocol = Protocol(image_size=image_size)
+    short, long = [], 0
     for index in sorted({place * count // min(count, _SAMPLE) for place in range(min(count, _SAMPLE))}):
         example = source[index]
         with open_image(example.image, example.image_origin) as image:
-            sides.append(max(image.size))
-    return max(sides)
+            short.append(min(protocol.scaled_size(*image.size, 1.0)))
+            long = max(long, *image.size)
+    return sorted(short)[len(short) // 2], long

@@ -268,7 +268,7 @@ def test_a_run_goes_on_where_it_was(dataset, tmp_path, cache):
                 signal.raise_signal(signal.SIGTERM)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_cacnet.training.trainer.Checkpoints", Signalling)
+        patch.setattr("keras_cacnet.training.start.Checkpoints", Signalling)
         with pytest.raises(Stopped):
             train(Job(RECIPE, dataset, tmp_path / "broken"), verbose=0)
     train(Job(RECIPE, dataset, tmp_path / "broken", resume=True), verbose=0)

@@ -107,7 +107,7 @@ def small_backbone(seed=1):
 
 def small_network(num_classes=4, seed=1, **settings):
     """A CaCNet of 8 channels on `small_backbone`, with the batch-norm statistics of a trained one."""
-    network = kc.CaCNet(num_classes, small_backbone(seed), **{"head_channels": 8, **settings})
+    network = kc.CaCNet(num_classes, backbone=small_backbone(seed), **{"head_channels": 8, **settings})
     return random_statistics(network)
 
 

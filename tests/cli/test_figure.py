@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import keras_cacnet as kc
+from harness import small_backbone
 from keras_cacnet.cli import main
 from keras_cacnet.datasets import Example
 from keras_cacnet.paper.figures import named_examples
@@ -22,11 +23,7 @@ NETWORKS = {"run": {}, "fcn": {"num_heads": 0, "global_pooling": False}, "se": {
 
 def network(**settings):
     """A CaCNet on three convolutions instead of a ResNet."""
-    images = x = keras.Input((None, None, 3))
-    levels = {}
-    for level, stride in (("P3", 8), ("P4", 2), ("P5", 2)):
-        x = levels[level] = keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="relu")(x)
-    return kc.CaCNet(2, backbone=keras.Model(images, levels), head_channels=16, **settings)
+    return kc.CaCNet(2, backbone=small_backbone(), head_channels=16, **settings)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import keras_cacnet as kc
+from harness import random_statistics
 from keras_cacnet.layers.resize import ResizeLike
 from keras_cacnet.models.semantic_encoding import semantic_encoding_loss
 
@@ -25,9 +26,9 @@ def images(*shape, seed=0):
 
 
 @pytest.fixture(scope="module")
-def model(randomise_statistics):
+def model():
     network = small()
-    randomise_statistics(network)
+    random_statistics(network)
     return network
 
 
@@ -86,10 +87,10 @@ def test_float64_logits_and_their_interpolation():
 
 
 @pytest.mark.parametrize("output_stride", [8, 32])
-def test_logits_do_not_shift_with_the_size(output_stride, randomise_statistics):
+def test_logits_do_not_shift_with_the_size(output_stride):
     """Any image gives what the same image gives when its last row and column go on to a multiple of the stride."""
     network = small(output_stride=output_stride)
-    randomise_statistics(network)
+    random_statistics(network)
     for height, width in [(33, 47), (64, 65), (1, 70)]:
         x = images(1, height, width).astype("float32")
         multiple = np.pad(x, ((0, 0), (0, -height % output_stride), (0, -width % output_stride), (0, 0)), "edge")
@@ -182,9 +183,9 @@ print(keras.backend.backend())
 """
 
 
-def test_under_jax_a_saved_model_loads_and_a_network_trains(tmp_path, randomise_statistics, run_on_jax):
+def test_under_jax_a_saved_model_loads_and_a_network_trains(tmp_path, run_on_jax):
     network = small(synchronized=True)
-    randomise_statistics(network)
+    random_statistics(network)
     network.auxiliary.get_layer("auxiliary_norm").trainable = False
     network.save(tmp_path / "network.keras")
     x = images(2, 40, 24)

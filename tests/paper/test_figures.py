@@ -1,11 +1,11 @@
 """Figures 3 and 4 of networks: which images they show; predictions, maps and channels are those of the networks."""
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 import keras_cacnet as kc
+from harness import small_network
 from keras_cacnet.datasets import Example, read_image
 from keras_cacnet.paper import figures
 from keras_cacnet.paper.figures import context_figure, file_examples, named_examples, predictions_figure
@@ -17,11 +17,7 @@ SIZES = ((40, 44), (33, 47))
 @pytest.fixture(scope="module")
 def cacnet():
     """On three convolutions instead of a ResNet."""
-    images = x = keras.Input((None, None, 3))
-    levels = {}
-    for level, stride in (("P3", 8), ("P4", 2), ("P5", 2)):
-        x = levels[level] = keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="relu")(x)
-    return kc.CaCNet(5, backbone=keras.Model(images, levels), head_channels=8)
+    return small_network(5)
 
 
 @pytest.fixture
@@ -164,7 +160,7 @@ def test_examples_are_found_by_name():
     split = [Example(f"voc2012/val/2007_0000{index}", b"", None) for index in (32, 39, 63, 68)]
     found = named_examples(split, ["2007_000063", "voc2012/val/2007_000032", "2007_000063"], "voc2012 val")
     assert [example.name[-2:] for example in found] == ["63", "32", "63"]
-    with pytest.raises(ValueError, match="voc2012 val has no example '2007_00064.jpg'; the nearest are 2007_0000"):
+    with pytest.raises(ValueError, match="voc2012 val has no example '2007_00064.jpg'; did you mean 2007_0000"):
         named_examples(split, ["2007_000063", "2007_00064.jpg"], "voc2012 val")
     with pytest.raises(ValueError, match="no example 'x'; it has 2007_000032, 2007_000039, 2007_000063 and so on"):
         named_examples(split, ["x"], "voc2012 val")

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_cacnet as kc
+from harness import random_statistics
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation import evaluate, predict_files
 from keras_cacnet.models.heads import HEAD_LAYERS
@@ -38,10 +39,10 @@ def images(*shape, seed=0):
 
 
 @pytest.fixture(scope="module")
-def networks(randomise_statistics):
+def networks():
     made = {name: network_of(name) for name in ALTERNATIVES}
     for network in made.values():
-        randomise_statistics(network)
+        random_statistics(network)
     return made
 
 
@@ -150,7 +151,7 @@ print(keras.backend.backend())
 
 
 @pytest.mark.slow
-def test_under_jax_they_load_and_train(tmp_path, randomise_statistics, run_on_jax):
+def test_under_jax_they_load_and_train(tmp_path, run_on_jax):
     """All of them in a row, saved under TensorFlow with batch norms that are synchronised there."""
     keras.utils.set_random_seed(0)
     settings = {"kernel_size": 3, "dilation_rates": (1, 2), "dtype": "float32"}
@@ -158,7 +159,7 @@ def test_under_jax_they_load_and_train(tmp_path, randomise_statistics, run_on_ja
         reweighting_layer(name, positions=(4, 5), synchronized=True, name=name, **settings) for name in ALTERNATIVES
     ]
     chain = keras.Sequential([keras.Input((None, None, 32)), *layers])
-    randomise_statistics(chain)
+    random_statistics(chain)
     x = np.random.default_rng(0).normal(size=(4, 4, 5, 32)).astype("float32")
     np.savez(tmp_path / "case.npz", x=x, y=chain(x))
     chain.save(tmp_path / "chain.keras")
@@ -203,10 +204,10 @@ def test_bad_settings_are_named(settings, told):
         network_of(settings["reweighting"], **settings)
 
 
-def test_none_is_cac_with_the_modules_taken_out(randomise_statistics):
+def test_none_is_cac_with_the_modules_taken_out():
     """This project's control: the heads' 3x3 convolutions, and nothing that re-weights."""
     control, cac = network_of("none"), network_of("cac")
-    randomise_statistics(cac)
+    random_statistics(cac)
     modules = [layer for layer in cac.decoder.layers if isinstance(layer, kc.CaCLayer)]
     assert len(modules) == 2
     taken_out = sum(module.count_params() for module in modules)

@@ -185,13 +185,24 @@ OTHER = {
     "precision": ("bfloat16", "bfloat16"),
     "seed": ("7", 7),
     "validate_every": ("2", 2),
+    "freeze": ("backbone", "backbone"),
+    "loss_stride": ("8", 8),
+    "image_size": ("480", 480),
+    "cached_views": ("2", 2),
+    "cached_dtype": ("float32", "float32"),
+}
+# What a setting needs beside it, to have an effect.
+WITH = {
+    "se_loss_weight": {"reweighting": "enc"},
+    "cached_views": {"freeze": "backbone"},
+    "cached_dtype": {"freeze": "backbone", "cached_views": 2},
 }
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in fields(Recipe)])
 def test_every_setting_is_read_as_its_type_and_written_as_it_is_read(name):
     text, value = OTHER[name]
-    before = Recipe(reweighting="enc") if name == "se_loss_weight" else Recipe()
+    before = Recipe(**WITH.get(name, {}))
     changed = with_settings(before, [f"{name}={text}"])
     assert getattr(changed, name) == value
     assert type(getattr(changed, name)) is type(value)

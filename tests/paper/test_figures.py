@@ -162,5 +162,5 @@ def test_examples_are_found_by_name():
     assert [example.name[-2:] for example in found] == ["63", "32", "63"]
     with pytest.raises(ValueError, match="voc2012 val has no example '2007_00064.jpg'; did you mean 2007_0000"):
         named_examples(split, ["2007_000063", "2007_00064.jpg"], "voc2012 val")
-    with pytest.raises(ValueError, match="no example 'x'; it has 2007_000032, 2007_000039, 2007_000063 and so on"):
+    with pytest.raises(ValueError, match="no example 'x'; it has 2007_000032, 2007_000039, 2007_000063 and 1 more"):
         named_examples(split, ["x"], "voc2012 val")

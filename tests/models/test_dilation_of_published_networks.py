@@ -1,6 +1,7 @@
 """The graphs of keras.applications and KerasHub, dilated: exact in float64, or refused by name."""
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 from keras import applications
@@ -67,6 +68,12 @@ def stacks(x, stack):
     return x
 
 
+def hub_resnet(stem_filters, stem_kernels, block):
+    return keras_hub.models.ResNetBackbone(
+        stem_filters, stem_kernels, [64, 8, 8, 8], [1, 2, 2, 2], [1, 2, 2, 2], block, name="hub"
+    )
+
+
 ANY = {"include_top": False, "weights": None, "input_shape": (None, None, 3)}
 NARROW = {"width_coefficient": 0.25, "depth_coefficient": 0.5, "default_size": 224}
 PUBLISHED = [
@@ -84,6 +91,7 @@ PUBLISHED = [
     pytest.param(
         lambda: resnet.ResNet(lambda x: stacks(x, resnet.stack_residual_blocks_v1), False, True, **ANY), id="ResNet"
     ),
+    pytest.param(lambda: hub_resnet([64], [7], "bottleneck_block"), id="KerasHub-ResNet"),
     *(
         pytest.param(lambda name=name: getattr(applications, name)(**ANY), id=name, marks=pytest.mark.slow)
         for name in (
@@ -111,9 +119,16 @@ def test_published_networks(build):
             assert want[level].std() > 1e-3 * np.abs(want[level]).max()  # else equality would prove nothing
 
 
-@pytest.mark.parametrize("name", ["DenseNet121", "Xception"])
-def test_published_networks_that_pool_windows_are_taken_at_their_own_stride_alone(name):
-    model = levels_of(getattr(applications, name)(**ANY))
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(lambda: applications.DenseNet121(**ANY), id="DenseNet121"),
+        pytest.param(lambda: applications.Xception(**ANY), id="Xception"),
+        pytest.param(lambda: hub_resnet([32, 32, 64], [3, 3, 3], "bottleneck_block_vd"), id="KerasHub-ResNet-vd"),
+    ],
+)
+def test_published_networks_that_pool_windows_are_taken_at_their_own_stride_alone(build):
+    model = levels_of(build())
     x = pixels(64, 64).astype("float32") / 255
     for level, features in dilate(model, 32)(x).items():
         np.testing.assert_array_equal(features, model(x)[level])

@@ -185,13 +185,23 @@ OTHER = {
     "precision": ("bfloat16", "bfloat16"),
     "seed": ("7", 7),
     "validate_every": ("2", 2),
+    "freeze": ("all_but_classifier", "all_but_classifier"),
+    "loss_stride": ("4", 4),
+    "image_size": ("512", 512),
+    "cached_views": ("4", 4),
+    "cached_dtype": ("float32", "float32"),
+}
+NEEDS = {
+    "se_loss_weight": {"reweighting": "enc"},
+    "cached_views": {"freeze": "backbone"},
+    "cached_dtype": {"freeze": "backbone", "cached_views": 1},
 }
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in fields(Recipe)])
 def test_every_setting_is_read_as_its_type_and_written_as_it_is_read(name):
     text, value = OTHER[name]
-    before = Recipe(reweighting="enc") if name == "se_loss_weight" else Recipe()
+    before = Recipe(**NEEDS.get(name, {}))
     changed = with_settings(before, [f"{name}={text}"])
     assert getattr(changed, name) == value
     assert type(getattr(changed, name)) is type(value)

@@ -6,6 +6,7 @@ import weakref
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_cacnet as kc
 from keras_cacnet.evaluation import WHOLE, Protocol, ids, score_blocks, scores, weighting_maps
@@ -320,3 +321,24 @@ def test_weighting_maps_are_those_of_the_network(cacnet):
 def test_weighting_maps_need_a_cacnet(model):
     with pytest.raises(ValueError, match="'small' has no weighting_maps: only a CaCNet"):
         weighting_maps(model)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_larger_images_are_brought_to_the_working_size_first(flip):
+    model = Convolution().model
+    image = np.random.default_rng(3).integers(0, 256, (90, 61, 3)).astype("uint8")
+    small = tf.image.resize(image, (40, 27), antialias=True).numpy()
+    wanted = tf.image.resize(scores(model, small, Protocol(flip=flip)), (90, 61)).numpy()
+    found = scores(model, image, Protocol(flip=flip, image_size=40))
+    # Weights of the two interpolations are rounded differently in float32.
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    np.testing.assert_array_equal(ids(model, image, Protocol(flip=flip, image_size=40)), found.argmax(-1))
+    for size in (90, 200):
+        np.testing.assert_array_equal(
+            ids(model, image, Protocol(flip=flip, image_size=size)), ids(model, image, Protocol(flip=flip))
+        )
+
+
+def test_the_two_sizes_exclude_each_other():
+    with pytest.raises(ValueError, match="base_size=520 and image_size=512 are both the long side at scale 1"):
+        Protocol(base_size=520, image_size=512)

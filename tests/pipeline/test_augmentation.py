@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 
 from keras_cacnet.datasets import VOID
+from keras_cacnet.evaluation import Protocol
 from keras_cacnet.pipeline import augment
-from keras_cacnet.pipeline.augmentation import scaled_crop
+from keras_cacnet.pipeline.augmentation import brought_to, scaled_crop, working_size
 
 RNG = np.random.default_rng(0)
 
@@ -142,3 +143,25 @@ def test_tiny_images(size):
         assert out.shape == (16, 16, 3)
         assert (ids.numpy() != VOID).any()
         assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("size", [(375, 500), (500, 375), (4001, 3000), (512, 512), (30, 40), (5000, 3)])
+def test_the_working_size_is_that_of_evaluation(size):
+    found = working_size(tf.constant(size), 512).numpy().tolist()
+    assert tuple(found) == Protocol(image_size=512).scaled_size(*size, 1.0)
+
+
+def test_the_working_size_and_the_scale_are_one_resizing():
+    image, mask = random_pair(90, 61)
+    small, ids = brought_to(tf.constant(image), tf.constant(mask), 40)
+    assert small.shape.as_list() == [40, 27, 3]
+    found = augment(image, mask, (1, 2), 48, (1.0, 1.0), False, image_size=40)
+    np.testing.assert_allclose(found[0][:40, :27], small, atol=2e-3)
+    np.testing.assert_array_equal(found[1][:40, :27], ids)
+    assert (found[1].numpy()[:, 27:] == VOID).all()
+    whole = tf.image.resize(mask[..., None], (40, 27), "nearest").numpy()[..., 0]
+    np.testing.assert_array_equal(ids, whole)
+    for size in (None, 90, 200):
+        same, kept = brought_to(tf.constant(image), tf.constant(mask), size)
+        np.testing.assert_array_equal(same, image.astype("float32"))
+        np.testing.assert_array_equal(kept, mask)

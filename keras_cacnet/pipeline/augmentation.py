@@ -16,6 +16,7 @@ def augment(
     scale_range: tuple[float, float] = (0.5, 2.0),
     flip: bool = True,
     image_size: int | None = None,
+    mirror: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Flip, scales and crops an image and its mask at random.
 
@@ -34,6 +35,7 @@ def augment(
         scale_range: smallest and largest scale.
         flip: whether half the examples are mirrored left to right.
         image_size: the long side to which a larger image is brought before it is scaled; both are one resizing.
+        mirror: fill the image up with its mirror image instead of `PADDING`; the mask is void there all the same.
 
     Returns:
         The image, float32 (crop_size, crop_size, 3), and the mask, uint8 (crop_size, crop_size).
@@ -65,7 +67,10 @@ def augment(
         image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
         mask = tf.cond(mirrored, lambda: tf.reverse(mask, [1]), lambda: mask)
     bottom, right = crop_size - crop[0], crop_size - crop[1]
-    image = tf.pad(image, [[0, bottom], [0, right], [0, 0]], constant_values=PADDING)
+    if mirror:
+        image = tf.gather(tf.gather(image, _to_and_fro(crop[0], crop_size)), _to_and_fro(crop[1], crop_size), axis=1)
+    else:
+        image = tf.pad(image, [[0, bottom], [0, right], [0, 0]], constant_values=PADDING)
     mask = tf.pad(mask, [[0, bottom], [0, right]], constant_values=tf.constant(VOID, mask.dtype))
     return tf.ensure_shape(image, (crop_size, crop_size, 3)), tf.ensure_shape(mask, (crop_size, crop_size))
 
@@ -155,3 +160,9 @@ def _nearest(size: tf.Tensor, scaled: tf.Tensor, corner: tf.Tensor, crop: tf.Ten
     centres = tf.cast(tf.range(corner, corner + crop), "float32") + 0.5
     indices = tf.cast(tf.floor(centres * (size / tf.cast(scaled, "float32"))), "int32")
     return tf.minimum(indices, tf.cast(size, "int32") - 1)
+
+
+def _to_and_fro(length: tf.Tensor, size: int) -> tf.Tensor:
+    """The indices 0, 1 ... length - 1, length - 1 ... 1, 0, 0, 1 ..., `size` of them."""
+    places = tf.range(size) % (2 * length)
+    return tf.minimum(places, 2 * length - 1 - places)

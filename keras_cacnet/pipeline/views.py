@@ -16,7 +16,8 @@ class Views:
 
     View v of image i is number v * N + i of all. It is what `augment` makes of the image by a seed of (v, i) alone, so
     runs of other seeds see the same views, and can share what is computed of them. With `flip`, every other view of
-    an image is mirrored.
+    an image is mirrored. What a view has beyond the image is filled up with the image's mirror image: features that are
+    pooled over a view would see what is black there, which whole images have not.
 
     Args:
         count: views of every image.
@@ -75,4 +76,4 @@ class Views:
             image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
             mask = tf.cond(mirrored, lambda: tf.reverse(mask, [1]), lambda: mask)
         seed = tf.stack([tf.cast(view, "int64"), tf.cast(index, "int64")])
-        return augment(image, mask, seed, self.crop_size, self.scale_range, False, self.image_size)
+        return augment(image, mask, seed, self.crop_size, self.scale_range, False, self.image_size, True)

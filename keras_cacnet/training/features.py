@@ -25,7 +25,7 @@ from keras_cacnet.pipeline.batches import check_shard
 from keras_cacnet.pipeline.calls import call
 from keras_cacnet.pipeline.views import Views
 
-FORM = 1
+FORM = 2
 """Counts up with whatever changes what a cache holds."""
 
 _SHARD_BYTES, _MOST_SHARDS = 2**25, 128

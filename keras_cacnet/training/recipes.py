@@ -6,7 +6,6 @@ from typing import Any
 
 from keras_cacnet.datasets.reading import open_image
 from keras_cacnet.datasets.source import Source
-from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.training.recipe import FROM_SCRATCH, Recipe
 from keras_cacnet.wording import did_you_mean
 
@@ -58,13 +57,12 @@ _LAPTOP = Recipe(
     loss_stride=4,
     image_size=512,
     crop_size=512,
-    epochs=8,
+    epochs=10,
     learning_rate=0.02,
     head_factor=1.0,
-    # Black around a crop would be in the pooled features, and whole images have none.
     scale_min=1.0,
-    scale_max=1.5,
-    cached_views=4,
+    scale_max=1.0,
+    cached_views=2,
 )
 
 RECIPES = {
@@ -150,7 +148,7 @@ def recipe_for(name: str, others: Collection[str] = ()) -> PurposeRecipe:
 def fitted(purpose: PurposeRecipe, source: Source, given: Sequence[str] = ()) -> tuple[Recipe, list[str]]:
     """Fit a recipe to the number and the size of the images.
 
-    Half of the images fill a crop, small sets have smaller batches and more epochs, and validation images are scored
+    Whole images fit into the crops, small sets have smaller batches and more epochs, and validation images are scored
     about six times. What the user has set stays.
 
     Args:
@@ -173,12 +171,13 @@ def fitted(purpose: PurposeRecipe, source: Source, given: Sequence[str] = ()) ->
         return purpose.recipe, []
     recipe, reasons = purpose.recipe, []
     found: dict[str, Any] = {}
-    short, long = _sides(source, recipe.image_size)
+    longest = _longest(source)
+    side = min(longest, recipe.image_size or longest)
     if "crop_size" not in given:
-        found["crop_size"] = min(max(short // _CROP_STEP, 1) * _CROP_STEP, recipe.crop_size)
-        size = f"half of the images have short sides of {short} pixels or more"
-        if recipe.image_size and long > recipe.image_size:
-            size += f", once they are brought to image_size={recipe.image_size}"
+        found["crop_size"] = min(-(-side // _CROP_STEP) * _CROP_STEP, recipe.crop_size)
+        size = f"images have long sides of up to {longest} pixels"
+        if longest > side:
+            size += f", and are brought to image_size={side} first"
         reasons.append(f"{size}: crop_size={found['crop_size']}")
     batch = max(2, min(recipe.batch_size, len(source) // 4))
     if "batch_size" not in given:
@@ -197,17 +196,12 @@ def fitted(purpose: PurposeRecipe, source: Source, given: Sequence[str] = ()) ->
     return replace(recipe, **found), reasons
 
 
-def _sides(source: Source, image_size: int | None) -> tuple[int, int]:
-    """The median of the short sides at working size, and the longest side, of some images spread over the source.
-
-    Of each its header is read.
-    """
+def _longest(source: Source) -> int:
+    """The longest side of some images, spread over the source; of each its header is read."""
     count = len(source)
-    protocol = Protocol(image_size=image_size)
-    short, long = [], 0
+    sides = []
     for index in sorted({place * count // min(count, _SAMPLE) for place in range(min(count, _SAMPLE))}):
         example = source[index]
         with open_image(example.image, example.image_origin) as image:
-            short.append(min(protocol.scaled_size(*image.size, 1.0)))
-            long = max(long, *image.size)
-    return sorted(short)[len(short) // 2], long
+            sides.append(max(image.size))
+    return max(sides)

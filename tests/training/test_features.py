@@ -150,6 +150,10 @@ def test_every_other_view_is_mirrored(dataset):
         np.testing.assert_array_equal(images[index][:44, :width], images[5 + index][:44, :width][:, ::-1])
         np.testing.assert_array_equal(masks[index][:44, :width], masks[5 + index][:44, :width][:, ::-1])
         assert (masks[5 + index][:, width:] == 255).all()
+        # To and fro as often as there is room.
+        folded = np.concatenate([images[index][:44, :width], images[index][:44, :width][:, ::-1]], axis=1)[:, :64]
+        np.testing.assert_array_equal(images[index][:44], folded)
+        np.testing.assert_array_equal(images[index][44:], images[index][24:44][::-1])
     plain = Views(count=2, crop_size=64, flip=False)
     same = [image.numpy() for image, _ in plain.stream(dataset.source("train"), dataset.classes, 0, 10)]
     np.testing.assert_array_equal(same[:5], same[5:])
@@ -159,7 +163,7 @@ def test_a_view_is_what_augment_makes(dataset):
     image, mask = read(dataset.source("train"), dataset.classes, tf.constant(3, tf.int64))
     views = Views(count=4, crop_size=24, scale_range=(0.5, 2.0), image_size=30)
     found = views.of(image, mask, tf.constant(2, tf.int64), tf.constant(3, tf.int64))
-    wanted = augment(image, mask, (2, 3), 24, (0.5, 2.0), False, 30)
+    wanted = augment(image, mask, (2, 3), 24, (0.5, 2.0), False, 30, mirror=True)
     for one, two in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(one, two)
 

@@ -66,7 +66,11 @@ def add_protocol(
     option("--stride", "distance of the windows, as a share of their size (default: 2/3)", type=_share)
     option("--fusion", "softmax_mean or exp_sum, PyTorch-Encoding's (default: softmax_mean)")
     option("--base-size", "working size: long side of images at scale 1, in pixels (default: their own)", type=int)
-    option("--image-size", "long side that larger images are brought to first (default: the run's)", type=int)
+    option(
+        "--image-size",
+        "long side that images are brought to first, as in training (default: the run's)",
+        type=int,
+    )
 
 
 def protocol_of(options: argparse.Namespace, trained: Run) -> evaluation.Protocol:

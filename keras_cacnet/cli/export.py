@@ -117,8 +117,11 @@ def _write(
     else:
         path = onnx(model, output, trained.classes, **given)
     print(f"written: {path}")
-    if longest := trained.recipe.image_size:
-        print(f"note: the run saw images of up to {longest} pixels a side: bring larger ones to that before sending")
+    if (side := trained.recipe.image_size) and protocol is None:
+        print(
+            f"note: the run saw images of {side} pixels on their long side: bring others to that before they are sent"
+            + (f", or export with --base-size {side}" if options.format == "saved_model" else "")
+        )
     for part in write_model_card(path, card):
         print(f"written: {part}")
 

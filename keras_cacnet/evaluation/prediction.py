@@ -83,7 +83,7 @@ def ids(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) -> np
         (4, 6)
     """
     image = _require_image(image)
-    if protocol.image_size is not None and max(image.shape[:2]) <= protocol.image_size:
+    if protocol.image_size is not None and max(image.shape[:2]) == protocol.image_size:
         protocol = replace(protocol, image_size=None)
     if protocol.plain:
         height, width, _ = image.shape
@@ -122,7 +122,7 @@ def score_blocks(model: keras.Model, image: np.ndarray, protocol: Protocol = WHO
     shown = protocol.scaled_size(height, width, 1.0) if protocol.image_size is not None else (height, width)
     pixels = tf.constant(image, tf.float32)
     if shown != (height, width):
-        pixels = _smaller(pixels, shown)
+        pixels = _brought_to(pixels, shown)
     share = 1 / len(protocol.scales) if protocol.fusion == "softmax_mean" else 1.0
     visits: list[tuple[Window, list[Window]]] = []
     for scale in protocol.scales:
@@ -193,8 +193,8 @@ def _require_image(image: Any) -> np.ndarray:
     return image
 
 
-def _smaller(pixels: Any, size: tuple[int, int]) -> Any:
-    """An image at a smaller size, as training sees it."""
+def _brought_to(pixels: Any, size: tuple[int, int]) -> Any:
+    """An image at its working size, as training sees it."""
     mask = tf.zeros(tf.shape(pixels)[:2], tf.uint8)
     found, _ = scaled_crop(pixels, mask, tf.constant(size), tf.constant((0, 0)), tf.constant(size))
     return tf.clip_by_value(found, 0.0, 255.0)

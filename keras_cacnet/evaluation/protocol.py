@@ -33,8 +33,8 @@ class Protocol:
         fusion: "softmax_mean" or "exp_sum", see `FUSIONS`.
         base_size: working size: the long side of the image at scale 1, in pixels, as PyTorch-Encoding has it (520);
             None takes the image's own.
-        image_size: long side that a larger image is brought to first, with smoothing, as in training with a recipe of
-            that `image_size`; its scores are of its own size all the same. Not together with `base_size`.
+        image_size: long side that an image is brought to first, smoothed where that is smaller, as in training with a
+            recipe of that `image_size`; its scores are of its own size all the same. Not together with `base_size`.
 
     Raises:
         ValueError: no scales or one that is not positive, a size that is not a whole number from 1 on, a stride
@@ -76,7 +76,7 @@ class Protocol:
         if self.base_size is not None and self.image_size is not None:
             raise ValueError(
                 f"base_size={self.base_size} and image_size={self.image_size} are both the long side at scale 1: give "
-                "base_size for all images, or image_size for larger ones alone"
+                "image_size as a recipe has it, or base_size as PyTorch-Encoding does"
             )
         if self.flip not in (True, False):
             raise ValueError(f"flip must be True or False, got {self.flip!r}")
@@ -112,12 +112,11 @@ class Protocol:
             (250, 375)
             >>> Protocol(base_size=520).scaled_size(333, 500, 0.75)
             (260, 390)
-            >>> Protocol(image_size=256).scaled_size(333, 500, 1.0), Protocol(image_size=256).scaled_size(99, 128, 1.0)
-            ((170, 256), (99, 128))
+            >>> Protocol(image_size=256).scaled_size(333, 500, 1.0)
+            (170, 256)
         """
         long, short = max(height, width), min(height, width)
-        base = self.base_size or min(long, self.image_size or long)
-        scaled = max(1, math.ceil(base * scale - 1e-6))
+        scaled = max(1, math.ceil((self.base_size or self.image_size or long) * scale - 1e-6))
         other = max(1, math.floor(short * scaled / long + 0.5))
         return (scaled, other) if height > width else (other, scaled)
 
@@ -129,7 +128,7 @@ class Protocol:
         """The protocol in one line; with a single view there is nothing to fuse."""
         scales = ", ".join(map(str, self.scales))
         base = "the image" if self.base_size is None else f"a long side of {self.base_size} pixels"
-        base += "" if self.image_size is None else f", brought to a long side of {self.image_size} pixels where larger"
+        base += "" if self.image_size is None else f", brought to a long side of {self.image_size} pixels"
         share = Fraction(self.stride).limit_denominator(_MOST_TERMS)
         windows = "whole" if self.step is None else f"windows of {self.crop_size} pixels every {self.step} ({share})"
         mirrored = "mirrored as well" if self.flip else "not mirrored"

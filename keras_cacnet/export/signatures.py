@@ -114,8 +114,8 @@ def require_whole_images(protocol: Protocol) -> None:
         )
     if protocol.image_size is not None:
         raise ValueError(
-            f"image_size={protocol.image_size} brings larger images to that size; an export takes them as they are: "
-            "bring them to it before they are sent, or take a base_size, which is in the graph"
+            f"image_size={protocol.image_size} brings images to that size with smoothing, which is in no export: bring "
+            "them to it before they are sent, or take a base_size, which is in the graph"
         )
     if protocol.crop_size is not None:
         raise ValueError(

@@ -34,7 +34,7 @@ def augment(
         crop_size: height and width of the result.
         scale_range: smallest and largest scale.
         flip: whether half the examples are mirrored left to right.
-        image_size: the long side to which a larger image is brought before it is scaled; both are one resizing.
+        image_size: the long side to which an image is brought before it is scaled; both are one resizing.
         mirror: fill the image up with its mirror image instead of `PADDING`; the mask is void there all the same.
 
     Returns:
@@ -76,27 +76,25 @@ def augment(
 
 
 def working_size(size: tf.Tensor, image_size: int | None) -> tf.Tensor:
-    """The height and width of an image whose long side is brought to `image_size`, where it is larger.
+    """The height and width of an image whose long side is brought to `image_size`.
 
     It is that of `Protocol(image_size=...)`.
 
     Example:
         >>> working_size(tf.constant([3000, 4001]), 512).numpy().tolist()
         [384, 512]
-        >>> working_size(tf.constant([30, 40]), 512).numpy().tolist()
+        >>> working_size(tf.constant([30, 40]), None).numpy().tolist()
         [30, 40]
     """
     if image_size is None:
         return size
-    long = tf.reduce_max(size)
     # In whole numbers, floor(side * image_size / long + 1/2): 64 bits, so that no product overflows.
-    wide = tf.cast(size, "int64")
-    scaled = (2 * wide * image_size + tf.cast(long, "int64")) // (2 * tf.cast(long, "int64"))
-    return tf.where(long > image_size, tf.maximum(tf.cast(scaled, size.dtype), 1), size)
+    sides, long = tf.cast(size, "int64"), tf.cast(tf.reduce_max(size), "int64")
+    return tf.maximum(tf.cast((2 * sides * image_size + long) // (2 * long), size.dtype), 1)
 
 
 def brought_to(image: tf.Tensor, mask: tf.Tensor, image_size: int | None) -> tuple[tf.Tensor, tf.Tensor]:
-    """Bring the long side of a larger image and its mask to `image_size`, as `augment` does it.
+    """Bring the long side of an image and its mask to `image_size`, as `augment` does it.
 
     Args:
         image: (height, width, 3).
@@ -112,11 +110,11 @@ def brought_to(image: tf.Tensor, mask: tf.Tensor, image_size: int | None) -> tup
     size = tf.shape(image)[:2]
     scaled = working_size(size, image_size)
 
-    def smaller() -> tuple[tf.Tensor, tf.Tensor]:
+    def resized() -> tuple[tf.Tensor, tf.Tensor]:
         found, ids = scaled_crop(image, mask, scaled, tf.zeros_like(scaled), scaled)
         return tf.clip_by_value(found, 0.0, 255.0), ids
 
-    return tf.cond(tf.reduce_all(scaled == size), lambda: (image, mask), smaller)
+    return tf.cond(tf.reduce_all(scaled == size), lambda: (image, mask), resized)
 
 
 def scaled_crop(

@@ -141,7 +141,7 @@ def evaluation_batches(
     Args:
         source: the examples.
         classes: the data set's classes.
-        image_size: the long side to which larger images are brought, and their masks with them; by default none is.
+        image_size: the long side to which images are brought, and their masks with them; by default none is.
         batch_size: examples per batch; above 1 all images have to be of one size. A multiple of the replicas where
             they share a batch.
         replicas: where each has batches of its own: the number of batches is filled up to a multiple of it.

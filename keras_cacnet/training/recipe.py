@@ -111,7 +111,7 @@ class Recipe:
     )
     image_size: int | None = _setting(
         None,
-        "long side that larger images are brought to first, in pixels; or none",
+        "working size: long side that images are brought to first, in pixels; or none",
         ours("the paper has no large ones"),
     )
     crop_size: int = _setting(512, "side of the training crops, in pixels", _SCHEDULE)

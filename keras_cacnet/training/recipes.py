@@ -6,11 +6,12 @@ from typing import Any
 
 from keras_cacnet.datasets.reading import open_image
 from keras_cacnet.datasets.source import Source
-from keras_cacnet.training.recipe import FROM_SCRATCH, Recipe
+from keras_cacnet.training.recipe import FROM_SCRATCH, Recipe, setting_text
 from keras_cacnet.wording import did_you_mean
 
 _SAMPLE = 200
-_CROP_STEP = 16
+_SMALLEST = 320
+_CROP_STEP, _CROP_SHARE = 16, 0.8
 _SCORES = 6
 _MOST_EPOCHS = 100
 
@@ -57,12 +58,12 @@ _LAPTOP = Recipe(
     loss_stride=4,
     image_size=512,
     crop_size=512,
-    epochs=10,
+    epochs=8,
     learning_rate=0.02,
     head_factor=1.0,
-    scale_min=1.0,
-    scale_max=1.0,
-    cached_views=2,
+    scale_min=0.9,
+    scale_max=1.25,
+    cached_views=4,
 )
 
 RECIPES = {
@@ -148,8 +149,8 @@ def recipe_for(name: str, others: Collection[str] = ()) -> PurposeRecipe:
 def fitted(purpose: PurposeRecipe, source: Source, given: Sequence[str] = ()) -> tuple[Recipe, list[str]]:
     """Fit a recipe to the number and the size of the images.
 
-    Whole images fit into the crops, small sets have smaller batches and more epochs, and validation images are scored
-    about six times. What the user has set stays.
+    Small images are enlarged and large ones reduced, crops are four fifths of their long side, small sets have smaller
+    batches and more epochs, and validation images are scored about six times. What the user has set stays.
 
     Args:
         purpose: the recipe.
@@ -172,13 +173,16 @@ def fitted(purpose: PurposeRecipe, source: Source, given: Sequence[str] = ()) ->
     recipe, reasons = purpose.recipe, []
     found: dict[str, Any] = {}
     longest = _longest(source)
-    side = min(longest, recipe.image_size or longest)
+    if "image_size" not in given and recipe.image_size is not None:
+        # Features are a coarse grid: of small images they are too few.
+        found["image_size"] = min(max(longest, _SMALLEST), recipe.image_size)
+    recipe = replace(recipe, **found)
     if "crop_size" not in given:
-        found["crop_size"] = min(-(-side // _CROP_STEP) * _CROP_STEP, recipe.crop_size)
-        size = f"images have long sides of up to {longest} pixels"
-        if longest > side:
-            size += f", and are brought to image_size={side} first"
-        reasons.append(f"{size}: crop_size={found['crop_size']}")
+        share = int((recipe.image_size or longest) * _CROP_SHARE) // _CROP_STEP
+        found["crop_size"] = min(max(share, 1) * _CROP_STEP, recipe.crop_size)
+    recipe = replace(recipe, **found)
+    sizes = f"image_size={setting_text(recipe.image_size)} crop_size={recipe.crop_size}"
+    reasons.append(f"images have long sides of up to {longest} pixels: {sizes}")
     batch = max(2, min(recipe.batch_size, len(source) // 4))
     if "batch_size" not in given:
         found["batch_size"] = min(batch, len(source))

@@ -52,7 +52,7 @@ class Run:
 
     @property
     def protocol(self) -> Protocol:
-        """How images are shown to the network: whole and once, larger ones than the recipe's `image_size` as that."""
+        """How images are shown to the network: whole and once, brought to the recipe's `image_size`."""
         return Protocol(image_size=self.recipe.image_size)
 
     @property

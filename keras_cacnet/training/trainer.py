@@ -28,7 +28,7 @@ def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str
 
     Images of the recipe's split are cropped and augmented; its validation split, where the data set has one, is
     scored on whole images, or, where the network takes images of one size only (`reweighting="fc"`), on windows of
-    the crops' size that lie side by side; with `image_size` larger images are scored as small as that. The best
+    the crops' size that lie side by side; with `image_size` all are brought to that first. The best
     checkpoint is the one with the largest mIoU there. With `cached_views` the features of the frozen backbone are
     computed first, or taken from an earlier run, see `Features`.
 

@@ -49,7 +49,9 @@ def quickstart(output: Path, epochs: int, crop_size: int) -> None:
 def what_next() -> None:
     print("\nNext, on photographs and masks of your own (layout: README.md, 'Your own images'):")
     print("  .venv/bin/keras-cacnet check --data FOLDER")
+    print("  .venv/bin/keras-cacnet train --recipe laptop --data FOLDER --output RUN    # minutes: ImageNet weights")
     own = "backbone=resnet18 crop_size=256 batch_size=8 head_channels=128 epochs=40"
+    print("and for images that are no photographs, from random weights, in hours:")
     print(f"  .venv/bin/keras-cacnet train --data FOLDER --output RUN --set {own} {RATES}")
 
 

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         but 0 where SIGTERM or SIGINT stopped a training run, which is saved then.
 
     Example:
-        >>> main(["train", "--data", "nowhere", "--output", "run"])
+        >>> main(["evaluate", "nowhere", "--data", "scenes"])
         2
     """
     for stream in (sys.stdout, sys.stderr):

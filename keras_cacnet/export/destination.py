@@ -88,6 +88,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         OSError: something could not be written; the message names `path`.
 
     Example:
+        >>> import tempfile
         >>> target = Path(tempfile.mkdtemp()) / "cacnet" / "1"
         >>> with whole_folder(target) as folder:
         ...     folder.mkdir()

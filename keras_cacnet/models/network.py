@@ -108,6 +108,8 @@ class SegmentationNetwork(TrainableModel, SavableModel):
         decoder = head.decoder(channels["P5"], context)
         auxiliary = auxiliary_head(channels["P4"], context) if auxiliary_weight else None
         presence = presence_classifier(context) if head.se_loss_weight else None
+        if presence is not None:
+            presence.build(decoder.output["encoding"].shape)
         logits_dtype = decoder.output["logits"].dtype
         float64 = policy.compute_dtype == "float64"
         images = keras.Input((None, None, 3), name="images", dtype="float64" if float64 else "float32")

@@ -265,7 +265,7 @@ def test_a_model_as_backbone_keeps_its_weights_and_is_not_shared():
         ({"auxiliary_weight": -0.1}, "auxiliary_weight must be 0 or more and finite, got -0.1"),
         ({"kernel_sizes": (3, 5, 7)}, "3 sizes for num_heads=2"),
         ({"kernel_sizes": (3, 4)}, "got 4"),
-        ({"dilation_rates": ()}, "at least one rate"),
+        ({"dilation_rates": ()}, "dilation_rates must be a sequence of at least one"),
         ({"output_stride": 4}, "4"),
         ({"backbone": "resnet51"}, "resnet51"),
         ({"backbone": keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 1)])}, "P4"),

@@ -159,7 +159,7 @@ def test_float32_own_files_and_the_package(lite0, tmp_path, monkeypatch):
 
 
 def test_logits_of_the_size_of_the_image():
-    model = CaCNet(3, "efficientnet_lite0", output_stride=16, head_channels=8)
+    model = CaCNet(3, backbone="efficientnet_lite0", output_stride=16, head_channels=8)
     assert model(np.zeros((1, 33, 70, 3), "uint8")).shape == (1, 33, 70, 3)
 
 

@@ -80,16 +80,26 @@ PUBLISHED = [
     # A narrow one of every kind, from the function that builds the published ones.
     pytest.param(lambda: applications.MobileNetV2(alpha=0.35, **ANY), id="MobileNetV2"),
     pytest.param(lambda: applications.MobileNetV3Small(alpha=0.25, **ANY), id="MobileNetV3Small"),
-    pytest.param(lambda: efficientnet.EfficientNet(**NARROW, **ANY), id="EfficientNet"),
+    pytest.param(lambda: efficientnet.EfficientNet(**NARROW, **ANY), id="EfficientNet", marks=pytest.mark.slow),
     pytest.param(
-        lambda: efficientnet_v2.EfficientNetV2(**NARROW, name="efficientnetv2-b0", **ANY), id="EfficientNetV2"
-    ),
-    pytest.param(lambda: convnext.ConvNeXt((1, 1, 2, 1), (8, 8, 16, 16), name="convnext", **ANY), id="ConvNeXt"),
-    pytest.param(
-        lambda: resnet.ResNet(lambda x: stacks(x, resnet.stack_residual_blocks_v2), True, True, **ANY), id="ResNetV2"
+        lambda: efficientnet_v2.EfficientNetV2(**NARROW, name="efficientnetv2-b0", **ANY),
+        id="EfficientNetV2",
+        marks=pytest.mark.slow,
     ),
     pytest.param(
-        lambda: resnet.ResNet(lambda x: stacks(x, resnet.stack_residual_blocks_v1), False, True, **ANY), id="ResNet"
+        lambda: convnext.ConvNeXt((1, 1, 2, 1), (8, 8, 16, 16), name="convnext", **ANY),
+        id="ConvNeXt",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        lambda: resnet.ResNet(lambda x: stacks(x, resnet.stack_residual_blocks_v2), True, True, **ANY),
+        id="ResNetV2",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        lambda: resnet.ResNet(lambda x: stacks(x, resnet.stack_residual_blocks_v1), False, True, **ANY),
+        id="ResNet",
+        marks=pytest.mark.slow,
     ),
     pytest.param(lambda: hub_resnet([64], [7], "bottleneck_block"), id="KerasHub-ResNet"),
     *(

@@ -109,7 +109,15 @@ def test_what_is_frozen_stays_frozen(network_of, tmp_path, frozen):
         assert restored.get_config() == network.get_config(), way
 
 
-@pytest.mark.parametrize("frozen", ["decoder", "auxiliary", "one layer", "inside layers"])
+@pytest.mark.parametrize(
+    "frozen",
+    [
+        "decoder",
+        pytest.param("auxiliary", marks=pytest.mark.slow),
+        pytest.param("one layer", marks=pytest.mark.slow),
+        "inside layers",
+    ],
+)
 def test_a_loaded_network_goes_on_as_the_saved_one(network_of, tmp_path, frozen):
     """With the optimizer's state, which Keras drops where it has another number of variables."""
     network = network_of()

@@ -42,7 +42,7 @@ def test_laptop_and_then_finetune_in_one_command(coast, tmp_path, capsys, cache,
     assert main([*words, "image_size=40", "epochs=1"]) == 0
     printed = capsys.readouterr().out
     assert f"first: laptop, in {output}-laptop; then finetune, in {output}" in printed
-    assert "fitted: images have long sides of up to 48 pixels: image_size=40 crop_size=32" in printed
+    assert "fitted: images have long sides of up to 48 pixels: image_size=40 crop_size=16" in printed
     first, run = Run(f"{output}-laptop"), Run(output)
     assert (first.recipe.freeze, first.recipe.cached_views, run.recipe.freeze) == ("backbone", 4, "none")
     assert (first.recipe.epochs, run.recipe.epochs) == (8, 1)

@@ -24,14 +24,14 @@ def images(tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "working", "crop"),
-    [((100, 75), 320, 256), ((188, 250), 320, 256), ((480, 360), 480, 384), ((4000, 3000), 512, 400)],
+    [((100, 75), 384, 256), ((188, 250), 384, 256), ((480, 360), 480, 320), ((4000, 3000), 512, 336)],
 )
 def test_images_are_brought_to_a_working_size(images, size, working, crop):
     recipe, reasons = fitted(LAPTOP, images(4, size))
     assert (recipe.image_size, recipe.crop_size) == (working, crop)
     assert f"{max(size)} pixels: image_size={working} crop_size={crop}" in reasons[0]
     recipe, _ = fitted(replace(LAPTOP, recipe=replace(LAPTOP.recipe, image_size=64)), images(4, size), ["image_size"])
-    assert (recipe.image_size, recipe.crop_size) == (64, 48)
+    assert (recipe.image_size, recipe.crop_size) == (64, 32)
 
 
 @pytest.mark.parametrize(

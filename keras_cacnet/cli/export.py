@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from keras_cacnet.evaluation import Protocol
     from keras_cacnet.training.run import Run
 
-FORMATS = ("saved_model", "tflite", "onnx")
+FORMATS = ("saved_model", "tflite", "onnx", "preset")
 _OF_FORMATS = {
     "precision": ("tflite",),
     "calibration": ("tflite",),
@@ -26,10 +26,11 @@ _OF_FORMATS = {
 
 def add(command: AddCommand) -> None:
     """Add the command to the parser."""
-    parser = command("export", run, "write a SavedModel for TensorFlow Serving, a TFLite or an ONNX file, and its card")
+    text = "write a SavedModel for TensorFlow Serving, a TFLite or ONNX file or a Keras preset, and its card"
+    parser = command("export", run, text)
     add_run(parser)
     parser.add_argument("--format", choices=FORMATS, default="saved_model", help="what to write")
-    parser.add_argument("--output", required=True, help="folder of the SavedModel, such as cacnet/1, or the file")
+    parser.add_argument("--output", required=True, help="folder of the SavedModel (cacnet/1) or preset, or the file")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     parser.add_argument(
         "--verify",
@@ -60,6 +61,7 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.export.keras_comparison import require_runtime
+    from keras_cacnet.models.presets import require_free
     from keras_cacnet.training.run import Run
 
     given: dict[str, Any] = {name: getattr(options, name) for name in _OF_FORMATS if name in options}
@@ -73,6 +75,10 @@ def run(options: argparse.Namespace) -> int:
     if protocol and protocol.crop_size is not None:
         raise ValueError("an export shows every scaled image whole: leave --crop-size out")
     output = user_path(options.output)
+    if options.format == "preset":
+        if options.verify is not None:
+            raise ValueError("--verify compares exports that run without Keras; a preset is read by Keras itself")
+        require_free(output, options.overwrite)
     trained = Run(options.run)
     writes = options.overwrite or options.verify is None or not output.exists()
     # What is missing is found before the model is loaded and converted.
@@ -104,7 +110,7 @@ def _write(
     if "calibration" in given:
         given["calibration"] = map(read_image, given["calibration"])
     size = None
-    if options.format != "saved_model":
+    if options.format in ("tflite", "onnx"):
         height, width = export_size(model, given.get("size"))
         size = (height, width) if height and width else None
     require_card_places(output)
@@ -114,10 +120,12 @@ def _write(
         path = saved_model(model, output, trained.classes, multiscale=protocol, **given)
     elif options.format == "tflite":
         path = tflite(model, output, trained.classes, **given)
-    else:
+    elif options.format == "onnx":
         path = onnx(model, output, trained.classes, **given)
+    else:
+        model.save_to_preset(path := output)
     print(f"written: {path}")
-    if (side := trained.recipe.image_size) and protocol is None:
+    if (side := trained.recipe.image_size) and protocol is None and options.format != "preset":
         print(
             f"note: the run saw images of {side} pixels on their long side: bring others to that before they are sent"
             + (f", or export with --base-size {side}" if options.format == "saved_model" else "")

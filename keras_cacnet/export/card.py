@@ -12,6 +12,7 @@ from keras_cacnet.export.destination import EXTRA, one_line_errors
 from keras_cacnet.export.exportable_models import require_size
 from keras_cacnet.export.to_tflite import TFLITE_PRECISIONS
 from keras_cacnet.files import user_path, write_atomically, write_json
+from keras_cacnet.models.presets import CARD_FILE, CONTRACT, is_preset
 from keras_cacnet.training.recipe import setting_text
 from keras_cacnet.training.run import Run
 
@@ -35,13 +36,15 @@ def card_paths(export: str | Path) -> tuple[Path, Path]:
         export: a folder, as of a SavedModel, or a file.
 
     Returns:
-        Inside a folder in `assets.extra`; beside a file under its name.
+        Inside a folder in `assets.extra`, of a preset as KerasHub has it; beside a file under its name.
 
     Example:
         >>> [str(path) for path in card_paths("served/cacnet.tflite")]
         ['served/cacnet.tflite.model_card.json', 'served/cacnet.tflite.model_card.md']
     """
     export = user_path(export)
+    if is_preset(export):
+        return export / "model_card.json", export / CARD_FILE
     if export.is_dir():
         return export / EXTRA / "model_card.json", export / EXTRA / "model_card.md"
     return export.with_name(f"{export.name}.model_card.json"), export.with_name(f"{export.name}.model_card.md")
@@ -129,9 +132,9 @@ def write_model_card(export: str | Path, card: dict[str, Any]) -> tuple[Path, Pa
         raise FileNotFoundError(f"{export} is not there: export the run first")
     card = {
         "name": card["name"],
-        "format": "SavedModel" if export.is_dir() else export.suffix.removeprefix("."),
+        "format": _format(export),
         **card,
-        "contract": INPUT | FILES if export.is_dir() else INPUT,
+        "contract": CONTRACT if is_preset(export) else INPUT | FILES if export.is_dir() else INPUT,
         "files": _files(export),
     }
     machine, people = card_paths(export)
@@ -220,6 +223,12 @@ def to_markdown(card: dict[str, Any]) -> str:
         *_table(("file", "bytes", "SHA-256"), [(f["path"], f["bytes"], f["sha256"]) for f in card["files"]]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _format(export: Path) -> str:
+    if is_preset(export):
+        return "preset"
+    return "SavedModel" if export.is_dir() else export.suffix.removeprefix(".")
 
 
 def _scores(run: Run, checkpoint: str) -> list[dict[str, Any]]:

@@ -16,13 +16,14 @@ from keras_cacnet.models.heads import Head, HeadContext, head_of
 from keras_cacnet.models.heads.base import positions, presence_classifier
 from keras_cacnet.models.heads.fcn import auxiliary_head
 from keras_cacnet.models.objective import TrainableModel
+from keras_cacnet.models.portable import PortableModel
 from keras_cacnet.models.saving import SavableModel, require_current_format, set_trainable_flags, trainable_flags
 
 RES4_STRIDE = 16  # of a ResNet that is not dilated
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
-class SegmentationNetwork(TrainableModel, SavableModel):
+class SegmentationNetwork(TrainableModel, PortableModel, SavableModel):
     """A dilated backbone, a head, and bilinear resizing to the size of the input.
 
     An FCN head on the last backbone stage but one adds an auxiliary loss in `fit`, and a head that encodes the image
@@ -254,6 +255,7 @@ class SegmentationNetwork(TrainableModel, SavableModel):
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "trainable": trainable_flags(self),
+            "task": self.task,
         }
 
     @classmethod
@@ -265,9 +267,10 @@ class SegmentationNetwork(TrainableModel, SavableModel):
             if isinstance(config.get(part), Mapping):
                 config[part] = keras.saving.deserialize_keras_object(config[part], custom_objects=custom_objects)
         dtype = keras.dtype_policies.deserialize(config.pop("dtype"))
-        flags = config.pop("trainable", {})
+        flags, task = config.pop("trainable", {}), config.pop("task", {})
         network = cls(dtype=dtype, **config)
         set_trainable_flags(network, flags)
+        network.set_task(task)
         return network
 
 

@@ -10,6 +10,7 @@ import keras
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.files import user_path
+from keras_cacnet.models.presets import with_record
 from keras_cacnet.training.checkpoints import load_checkpoint
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.wording import listed
@@ -78,7 +79,7 @@ class Run:
         return path
 
     def load_model(self, which: str = "best", compile: bool = False) -> keras.Model:
-        """Load the network of a checkpoint.
+        """Load the network of a checkpoint, which knows its classes and its working size.
 
         Args:
             which: "best", "last" or "previous".
@@ -87,7 +88,7 @@ class Run:
         Raises:
             ValueError: the file is damaged; the message names it.
         """
-        return load_checkpoint(self.checkpoint(which), compile)
+        return with_record(load_checkpoint(self.checkpoint(which), compile), self.path)
 
     def require_classes(self, classes: ClassTable, owner: str) -> None:
         """Refuse other classes than those of the run.

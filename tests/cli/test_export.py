@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import harness
+import keras_cacnet as kc
 from keras_cacnet.cli import main
 from keras_cacnet.export import onnx
 from keras_cacnet.files import write_json
@@ -172,3 +174,20 @@ def test_a_card_that_cannot_be_made_is_found_before_the_export(place, capsys):
     (place / "cacnet.tflite.model_card.md").mkdir()
     assert "cacnet.tflite.model_card.md is a folder, where the card" in error_of(words, capsys)
     assert not (place / "cacnet.tflite").exists()
+
+
+def test_a_preset_has_the_card_of_its_run(place, classes, capsys):
+    harness.small_network(len(classes)).save(place / "run" / "best.keras")
+    words = ["export", place / "run", "--format", "preset", "--output", place / "coast"]
+    assert "a preset is read by Keras itself" in error_of([*words, "--verify", place / "photographs"], capsys)
+    assert main(list(map(str, words))) == 0
+    network = kc.CaCNet.from_preset(place / "coast")
+    assert network.classes == classes
+    for text in ((place / "coast" / "README.md").read_text(), (place / "coast" / "model_card.json").read_text()):
+        assert "palm tree" in text
+        assert "preset" in text
+        assert "train" in text
+    assert "is not empty" in error_of(words, capsys)
+    assert main([*map(str, words), "--overwrite"]) == 0
+    (place / "coast" / "metadata.json").unlink()
+    assert "holds something else than a preset" in error_of([*words, "--overwrite"], capsys)

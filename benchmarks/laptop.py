@@ -101,7 +101,7 @@ def main(options: argparse.Namespace) -> None:
     recipe, reasons = fitted(purpose, dataset.source(purpose.recipe.split))
     recipe = with_settings(recipe, options.set)
     print("\n".join(reasons))
-    Features.fill = clock.timed("features", Features.fill)
+    Features.fill = clock.timed("features", Features.fill)  # type: ignore[method-assign]
     clock.timed("features, training and validation", train)(Job(recipe, dataset, options.output), verbose=2)
     run, source = Run(options.output), dataset.source("aside" if aside else "val")
     score = clock.timed("scoring", evaluate)

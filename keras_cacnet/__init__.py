@@ -1,41 +1,13 @@
-"""CaC-Net semantic segmentation for Keras 3: layer, network, training, evaluation and export."""
+"""CaC-Net semantic segmentation for Keras 3: layer, network, training, evaluation and export.
 
-import importlib
-from typing import Any
+Names load on first use, so that `import keras_cacnet` and the command line's help are immediate; `__init__.pyi` lists
+them, for type checkers and editors too.
+"""
 
-from keras_cacnet import layers, models
-from keras_cacnet.layers import CaCLayer
-from keras_cacnet.models import CaCNet
-from keras_cacnet.training import losses, metrics, optimizers
+import lazy_loader
 
-__version__ = "0.1.0"
-__all__ = [
-    "CaCLayer",
-    "CaCNet",
-    "__version__",
-    "datasets",
-    "evaluation",
-    "export",
-    "layers",
-    "losses",
-    "metrics",
-    "models",
-    "optimizers",
-    "paper",
-    "pipeline",
-    "training",
-    "visualization",
-]
+from keras_cacnet.saved_classes import find_in_saved_models
 
-_ON_FIRST_USE = ("datasets", "evaluation", "export", "paper", "pipeline", "training", "visualization")
-"""What reads images, draws pictures or imports TensorFlow: `import keras_cacnet` loads what `import keras` loads."""
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-
-def __getattr__(name: str) -> Any:
-    if name in _ON_FIRST_USE:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+find_in_saved_models()

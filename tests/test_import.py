@@ -7,13 +7,15 @@ import sys
 
 import pytest
 
-MODULES = """
+LOADED = """
 import json, sys
-import keras
+{before}
 before = set(sys.modules)
 import keras_cacnet
-print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - before})))
+{after}
+print(json.dumps(sorted({{name.partition(".")[0] for name in set(sys.modules) - before}})))
 """
+LIGHT = {"keras_cacnet", "lazy_loader", "wrapt"}
 
 
 def run(code, **environment):
@@ -26,16 +28,31 @@ def run(code, **environment):
     )
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_import_loads_nothing_that_keras_does_not(backend):
-    result = run(MODULES, KERAS_BACKEND=backend)
+def loaded(before="", after="", **environment):
+    result = run(LOADED.format(before=before, after=after), **environment)
     assert result.returncode == 0, result.stderr
-    own = {"keras_cacnet"}
-    assert set(json.loads(result.stdout)) - own - sys.stdlib_module_names == set()
+    return set(json.loads(result.stdout)) - sys.stdlib_module_names
+
+
+def test_import_is_light():
+    assert loaded() == LIGHT
+
+
+def test_recipes_are_described_without_keras():
+    text = "from keras_cacnet.paper.recipe_listing import purpose_table, table\ntable(), purpose_table()"
+    assert not loaded(after=text) & {"keras", "tensorflow", "matplotlib", "keras_cv"}
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_layers_networks_and_losses_load_nothing_that_keras_does_not(backend):
+    used = (
+        "keras_cacnet.CaCNet, keras_cacnet.CaCLayer\nkeras_cacnet.losses, keras_cacnet.metrics, keras_cacnet.optimizers"
+    )
+    assert loaded("import keras", used, KERAS_BACKEND=backend) - LIGHT == set()
 
 
 def test_import_needs_none_of_the_optional_packages():
     absent = ("keras_cv", "keras_hub", "tensorflow_datasets", "matplotlib", "PIL")
-    block = f"import sys\nfor name in {absent}: sys.modules[name] = None\nimport keras_cacnet"
+    block = f"import sys\nfor name in {absent}: sys.modules[name] = None\nimport keras_cacnet\nkeras_cacnet.CaCNet"
     result = run(block)
     assert result.returncode == 0, result.stderr

@@ -24,7 +24,10 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_every_module_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "keras_cacnet").rglob("*.py")}
+    files = (
+        path for path in (ROOT / "keras_cacnet").rglob("*") if path.suffix in (".py", ".pyi") or path.name == "py.typed"
+    )
+    modules = {str(path.relative_to(ROOT)) for path in files}
     assert packed == modules
 
 

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from keras_cacnet.cli import ablate, check, evaluate, export, figure, predict, recipes, submit, summary, train
+from keras_cacnet.cli.startup import import_tensorflow
 from keras_cacnet.training.signals import Stopped
+from keras_cacnet.version import __version__
 
 STOPPED = 0  # by a signal, with everything saved
 BAD_INPUT = 2
@@ -36,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
+    held = ""
     try:
+        if options.command is not recipes.run:
+            held = import_tensorflow()
         return options.command(options)
     except KeyboardInterrupt as interrupt:
         command = options.command.__module__.rpartition(".")[2]
@@ -49,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         found = reading_error(error)
         if found is None:
+            sys.stderr.write(held)
             raise
         message = found
     print(f"error: {message}", file=sys.stderr)
@@ -59,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="keras-cacnet", description="Train, score and deliver CaC-Net semantic segmentation."
     )
+    parser.add_argument("--version", action="version", version=f"keras-cacnet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:

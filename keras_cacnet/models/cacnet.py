@@ -10,8 +10,8 @@ from keras_cacnet.arguments import require_count
 from keras_cacnet.models.heads import CaCHead
 from keras_cacnet.models.heads.base import positions
 from keras_cacnet.models.heads.cacnet import per_head_kernel_sizes
-from keras_cacnet.models.heads.modules import require_input_size
 from keras_cacnet.models.network import SegmentationNetwork
+from keras_cacnet.models.settings import require_input_size
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-FREEZE = ("none", "backbone", "all_but_classifier")
-"""What may be frozen."""
+from keras_cacnet.models.settings import FREEZE
 
 
 def freeze(network: Any, parts: str) -> None:

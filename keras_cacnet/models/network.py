@@ -18,8 +18,7 @@ from keras_cacnet.models.heads.fcn import auxiliary_head
 from keras_cacnet.models.objective import TrainableModel
 from keras_cacnet.models.portable import PortableModel
 from keras_cacnet.models.saving import SavableModel, require_current_format, set_trainable_flags, trainable_flags
-
-RES4_STRIDE = 16  # of a ResNet that is not dilated
+from keras_cacnet.models.settings import RES4_STRIDE, require_loss_stride
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
@@ -272,22 +271,6 @@ class SegmentationNetwork(TrainableModel, PortableModel, SavableModel):
         set_trainable_flags(network, flags)
         network.set_task(task)
         return network
-
-
-def require_loss_stride(stride: int, output_stride: int) -> int:
-    """The stride of the grid of the loss, if the logits can be enlarged to it by whole numbers.
-
-    Raises:
-        ValueError: it does not divide the strides of the features.
-
-    Example:
-        >>> require_loss_stride(4, output_stride=16)
-        4
-    """
-    stride, finest = require_count("loss_stride", stride), min(output_stride, RES4_STRIDE)
-    if finest % stride:
-        raise ValueError(f"loss_stride must divide {finest}, the finest stride of the features, got {stride}")
-    return stride
 
 
 @contextmanager

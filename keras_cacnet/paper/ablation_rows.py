@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from keras_cacnet.evaluation.protocol import Protocol
-from keras_cacnet.paper import TABLES
+from keras_cacnet.paper.tables import TABLES
 from keras_cacnet.training.recipe import Recipe
 
 FULL_NETWORK: dict[str, Any] = {

@@ -5,8 +5,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from keras_cacnet.paper import TABLES
 from keras_cacnet.paper.ablation import Result, RowResult
+from keras_cacnet.paper.tables import TABLES
 from keras_cacnet.training.recipe import Recipe
 
 NOT_RUN = "not run yet"

@@ -10,7 +10,7 @@ import keras
 from keras_cacnet.models.heads import HEAD_LAYERS, Head, HeadContext
 from keras_cacnet.models.heads.base import positions, presence_classifier
 from keras_cacnet.models.interface import require_image_size
-from keras_cacnet.paper import TABLES
+from keras_cacnet.paper.tables import TABLES
 
 PARTS = ("backbone", "reduction", "heads", "pooling", "fusion", "classifier", "presence", "auxiliary")
 # Table 7 counts ResNet's 1000-way classifier, which no segmentation network has, as part of the backbone.

@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from keras_cacnet.evaluation.protocol import Protocol
-from keras_cacnet.paper import TABLES
+from keras_cacnet.paper.tables import TABLES
 from keras_cacnet.training.recipe import Origin, Recipe, origin, ours, paper
 from keras_cacnet.wording import did_you_mean
 

@@ -19,8 +19,9 @@ from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.records import cache_folder
 from keras_cacnet.datasets.source import Source
 from keras_cacnet.files import user_path, write_json
-from keras_cacnet.models.network import RES4_STRIDE, SegmentationNetwork
+from keras_cacnet.models.network import SegmentationNetwork
 from keras_cacnet.models.objective import on_grid
+from keras_cacnet.models.settings import RES4_STRIDE
 from keras_cacnet.pipeline.batches import check_shard
 from keras_cacnet.pipeline.calls import call
 from keras_cacnet.pipeline.views import Views

@@ -5,10 +5,15 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from keras_cacnet.models.freezing import FREEZE
-from keras_cacnet.models.heads.cacnet import require_se_loss_weight
-from keras_cacnet.models.heads.modules import ONE_SIZE, REWEIGHTINGS, WITHOUT_KERNELS, require_input_size
-from keras_cacnet.models.network import require_loss_stride
+from keras_cacnet.models.settings import (
+    FREEZE,
+    ONE_SIZE,
+    REWEIGHTINGS,
+    WITHOUT_KERNELS,
+    require_input_size,
+    require_loss_stride,
+    require_se_loss_weight,
+)
 from keras_cacnet.wording import did_you_mean
 
 

@@ -294,7 +294,7 @@ def test_small_and_turned_images_are_noted(folder):
 def test_names_that_the_terminal_cannot_say(folder, name):
     """A Chinese name, and one that is no text at all, on a terminal of Windows: the report is whole."""
     folder.image("train", f"{name}.png", np.zeros((70, 80, 3)))
-    command = [sys.executable, "-m", "keras_cacnet.cli", "check", "--data", str(folder.root)]
+    command = [sys.executable, "-m", "keras_cacnet", "check", "--data", str(folder.root)]
     done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=False)
     assert done.returncode == 1, done.stderr
     printed = done.stdout.decode("cp1252").splitlines()

@@ -12,7 +12,7 @@ import keras_cacnet as kc
 from keras_cacnet.datasets import ClassTable
 from keras_cacnet.export import onnx, verify
 from keras_cacnet.export.exportable_models import in_float32
-from keras_cacnet.models.heads.modules import ONE_SIZE, REWEIGHTINGS
+from keras_cacnet.models.settings import ONE_SIZE, REWEIGHTINGS
 
 # Odd and even, and no multiples of the stride.
 SIZES = ((1, 33, 47), (1, 64, 48), (1, 17, 96), (2, 48, 64), (1, 35, 50))

@@ -13,7 +13,7 @@ from keras_cacnet.export import TFLITE_PRECISIONS, tflite, verify
 from keras_cacnet.export.exportable_models import in_float32
 from keras_cacnet.export.tflite_quantization import operators
 from keras_cacnet.models.heads import APCHead, DMHead, PSPHead
-from keras_cacnet.models.heads.modules import ONE_SIZE, REWEIGHTINGS
+from keras_cacnet.models.settings import ONE_SIZE, REWEIGHTINGS
 
 # Odd and even, smaller and larger than those before: the interpreter allocates anew each time.
 SIZES = ((1, 33, 47), (1, 64, 48), (1, 17, 96), (2, 48, 64), (1, 33, 47))

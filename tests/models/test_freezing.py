@@ -7,8 +7,8 @@ import tensorflow as tf
 
 import keras_cacnet as kc
 from keras_cacnet.models import SegmentationNetwork, freeze
-from keras_cacnet.models.freezing import FREEZE
 from keras_cacnet.models.heads import FCNHead
+from keras_cacnet.models.settings import FREEZE
 
 CLASSES = 3
 

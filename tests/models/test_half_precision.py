@@ -9,7 +9,8 @@ import keras_cacnet as kc
 from keras_cacnet.layers.cac import CaCLayer
 from keras_cacnet.models.heads import HEADS, CaCHead, HeadContext
 from keras_cacnet.models.heads.fcn import auxiliary_head
-from keras_cacnet.models.heads.modules import REWEIGHTINGS, reweighting_layer
+from keras_cacnet.models.heads.modules import reweighting_layer
+from keras_cacnet.models.settings import REWEIGHTINGS
 
 SIZE, DEEP, CLASSES = (9, 11), 64, 4
 # Those whose head is finite in inference before any training too: by statistics that normalise nothing, DMNet's

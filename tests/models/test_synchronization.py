@@ -5,7 +5,7 @@ import pytest
 
 from keras_cacnet.models import SegmentationNetwork
 from keras_cacnet.models.heads import HEADS, CaCHead, EncHead
-from keras_cacnet.models.heads.modules import REWEIGHTINGS
+from keras_cacnet.models.settings import REWEIGHTINGS
 
 
 def batch_norms(layer):

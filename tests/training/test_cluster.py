@@ -110,7 +110,7 @@ def share(start, data):
     """Starts the command in two processes, the second one with more words."""
 
     def share(output, *more, second=()):
-        first = ["-m", "keras_cacnet.cli", *words(data, output, *more, "--cluster", "tf_config")]
+        first = ["-m", "keras_cacnet", *words(data, output, *more, "--cluster", "tf_config")]
         return start(first, [*first, *second])
 
     return share
@@ -249,7 +249,7 @@ def test_processes_of_slurm(start, undisturbed, data, tmp_path):
         return {f"SLURM_{name}": str(value) for name, value in values.items()} | {"SLURMD_NODENAME": "localhost"}
 
     output = tmp_path / "run"
-    command = ["-m", "keras_cacnet.cli", *words(data, output, "--cluster", "slurm")]
+    command = ["-m", "keras_cacnet", *words(data, output, "--cluster", "slurm")]
     end(start(command, command, cluster=slurm))
     assert_same_end(output, undisturbed)
 
@@ -290,7 +290,7 @@ def test_a_signal_to_one_process_stops_both(share, undisturbed, data, tmp_path):
 @pytest.mark.slow
 def test_two_processes_go_on_with_what_one_saved(start, share, undisturbed, data, tmp_path):
     output = tmp_path / "run"
-    (alone,) = start(["-m", "keras_cacnet.cli", *words(data, output, "--save-every", "1")])
+    (alone,) = start(["-m", "keras_cacnet", *words(data, output, "--save-every", "1")])
     wait_for(lambda: saved(output, 4), [alone])
     alone.send_signal(signal.SIGTERM)
     end([alone])

@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 
 from keras_cacnet.models import CaCNet
-from keras_cacnet.models.heads.modules import REWEIGHTINGS
+from keras_cacnet.models.settings import REWEIGHTINGS
 from keras_cacnet.training.recipe import FROM_SCRATCH, Recipe, origin, setting_text, with_settings
 
 

@@ -31,7 +31,7 @@ def data(tmp_path_factory, write_coast):
 
 
 def words(data, output, *more, epochs=3, save_every=1):
-    start = [sys.executable, "-m", "keras_cacnet.cli", "train", "--data", data, "--output", output, "--resume"]
+    start = [sys.executable, "-m", "keras_cacnet", "train", "--data", data, "--output", output, "--resume"]
     return [
         *map(str, start),
         *("--save-every", str(save_every), "--verbose", "0", *more, "--set", *SETTINGS, f"epochs={epochs}"),

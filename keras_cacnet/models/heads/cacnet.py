@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_cacnet.arguments import require_counts, require_flag, require_number
+from keras_cacnet.arguments import require_counts, require_flag
 from keras_cacnet.layers.base import at_least_float32, require_kernel_size
 from keras_cacnet.layers.normalization import batch_normalization
 from keras_cacnet.models.heads.base import (
@@ -20,7 +20,8 @@ from keras_cacnet.models.heads.base import (
     joined,
     wide_dtype,
 )
-from keras_cacnet.models.heads.modules import ENCODINGS, ONE_SIZE, require_reweighting, reweighting_layer
+from keras_cacnet.models.heads.modules import reweighting_layer
+from keras_cacnet.models.settings import ONE_SIZE, require_reweighting, require_se_loss_weight
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
@@ -184,22 +185,3 @@ def per_head_kernel_sizes(kernel_sizes: int | Sequence[int], num_heads: int) -> 
     if len(sizes) != num_heads:
         raise ValueError(f"kernel_sizes={kernel_sizes!r} has {len(sizes)} sizes for num_heads={num_heads}")
     return tuple(require_kernel_size(size) for size in sizes)
-
-
-def require_se_loss_weight(weight: float, reweighting: str, num_heads: int) -> float:
-    """The factor of the semantic encoding loss, if what it needs is there: an encoding.
-
-    Raises:
-        ValueError: a negative factor or one that is no number, or a positive one where nothing encodes the image.
-
-    Example:
-        >>> require_se_loss_weight(0.2, "enc", num_heads=2)
-        0.2
-    """
-    weight = require_number("se_loss_weight", weight)
-    if weight and (reweighting not in ENCODINGS or not num_heads):
-        raise ValueError(
-            f"se_loss_weight={weight} needs heads with reweighting='enc', whose encoding predicts the classes of the "
-            f"image; got reweighting={reweighting!r} and num_heads={num_heads}: set it to 0"
-        )
-    return weight

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_cacnet.arguments import require_counts
 from keras_cacnet.layers.alternatives import (
     FixedKernelLayer,
     FullyConnectedKernelLayer,
@@ -15,67 +13,6 @@ from keras_cacnet.layers.alternatives import (
 )
 from keras_cacnet.layers.cac import CaCLayer
 from keras_cacnet.layers.context_encoding import ContextEncodingLayer
-from keras_cacnet.wording import did_you_mean
-
-REWEIGHTINGS = ("cac", "fixed", "fc", "gap", "se", "enc", "none")
-"""CaC, the alternatives of Table 6, and "none": this project's control, with the heads' convolutions only."""
-ONE_SIZE = ("fc",)
-"""Those with a weight for every position, which take images of one size only."""
-ENCODINGS = ("enc",)
-"""Those that encode the image as a whole, which EncNet's semantic encoding loss needs."""
-WITHOUT_KERNELS = ("se", "enc", "none")
-"""Those on which kernel sizes and dilation rates have no effect."""
-
-
-def require_reweighting(name: Any) -> str:
-    """The name itself, if it is one of `REWEIGHTINGS`.
-
-    Raises:
-        ValueError: it is none; the message has the nearest and all names.
-
-    Example:
-        >>> require_reweighting("gap")
-        'gap'
-    """
-    if name not in REWEIGHTINGS:
-        hint = " (the control without re-weighting is 'none')" if name is None else did_you_mean(name, REWEIGHTINGS)
-        raise ValueError(f"reweighting must be one of {', '.join(REWEIGHTINGS)}, got {name!r}{hint}")
-    return str(name)
-
-
-def require_input_size(reweighting: str, input_size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """The one size of the images that a re-weighting takes, where it takes only one.
-
-    Args:
-        reweighting: one of `REWEIGHTINGS`.
-        input_size: height and width of the images in pixels, or one number for both; for "fc" only.
-
-    Returns:
-        The height and width, or None.
-
-    Raises:
-        ValueError: an unknown name, "fc" without a size, another name with one, or a size that is none.
-
-    Example:
-        >>> require_input_size("cac", None), require_input_size("fc", 512)
-        (None, (512, 512))
-    """
-    require_reweighting(reweighting)
-    if input_size is None:
-        if reweighting in ONE_SIZE:
-            raise ValueError(
-                f"reweighting={reweighting!r} has a weight for every position and needs input_size, the size of all "
-                "images"
-            )
-        return None
-    if reweighting not in ONE_SIZE:
-        raise ValueError(f"input_size={input_size!r} goes with reweighting='fc' only; {reweighting!r} takes any size")
-    try:
-        sides = (input_size, input_size) if np.ndim(input_size) == 0 else tuple(input_size)  # type: ignore[arg-type]
-        height, width = require_counts("input_size", sides)
-    except ValueError:
-        raise ValueError(f"input_size must be a height and a width from 1 on, in pixels, got {input_size!r}") from None
-    return height, width
 
 
 def reweighting_layer(

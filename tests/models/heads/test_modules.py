@@ -12,7 +12,8 @@ from harness import random_statistics
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation import evaluate, predict_files
 from keras_cacnet.models.heads import HEAD_LAYERS
-from keras_cacnet.models.heads.modules import REWEIGHTINGS, reweighting_layer
+from keras_cacnet.models.heads.modules import reweighting_layer
+from keras_cacnet.models.settings import REWEIGHTINGS
 from keras_cacnet.paper.costs import costs
 
 ALTERNATIVES = tuple(name for name in REWEIGHTINGS if name not in ("cac", "none"))

@@ -1,4 +1,4 @@
-"""`python -m keras_cacnet.cli`, the same as `keras-cacnet`."""
+"""`python -m keras_cacnet`, the same as `keras-cacnet`."""
 
 import sys
 

@@ -1,0 +1,15 @@
+from . import datasets as datasets
+from . import evaluation as evaluation
+from . import export as export
+from . import layers as layers
+from . import models as models
+from . import paper as paper
+from . import pipeline as pipeline
+from . import training as training
+from . import visualization as visualization
+from .layers import CaCLayer as CaCLayer
+from .models import CaCNet as CaCNet
+from .training import losses as losses
+from .training import metrics as metrics
+from .training import optimizers as optimizers
+from .version import __version__ as __version__

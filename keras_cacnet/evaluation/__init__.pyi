@@ -1,0 +1,10 @@
+from .prediction import ids as ids
+from .prediction import score_blocks as score_blocks
+from .prediction import scores as scores
+from .prediction import weighting_maps as weighting_maps
+from .prediction_files import predict_files as predict_files
+from .prediction_files import prediction_writer as prediction_writer
+from .protocol import WHOLE as WHOLE
+from .protocol import Protocol as Protocol
+from .report import Report as Report
+from .scoring import evaluate as evaluate

@@ -11,7 +11,19 @@ import keras_cacnet as kc
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = (
-    *("", "datasets", "evaluation", "export", "layers", "losses", "metrics", "models", "models.heads", "optimizers"),
+    *(
+        "",
+        "datasets",
+        "datasets.importing",
+        "evaluation",
+        "export",
+        "layers",
+        "losses",
+        "metrics",
+        "models",
+        "models.heads",
+        "optimizers",
+    ),
     *("paper", "pipeline", "training", "visualization"),
 )
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.py")])

@@ -4,7 +4,19 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from keras_cacnet.cli import ablate, check, evaluate, export, figure, predict, recipes, submit, summary, train
+from keras_cacnet.cli import (
+    ablate,
+    check,
+    evaluate,
+    export,
+    figure,
+    import_data,
+    predict,
+    recipes,
+    submit,
+    summary,
+    train,
+)
 from keras_cacnet.cli.startup import import_tensorflow
 from keras_cacnet.training.signals import Stopped
 from keras_cacnet.version import __version__
@@ -15,8 +27,9 @@ INTERRUPTED = 130  # as shells report it
 GOES_ON = {
     "train": "; what was saved is kept: go on with --resume",
     "ablate": "; what was finished is kept: the same command goes on",
+    "import_data": "; what was written is kept: the same command goes on",
 }
-COMMANDS = (recipes, check, train, evaluate, predict, figure, submit, export, summary, ablate)
+COMMANDS = (recipes, import_data, check, train, evaluate, predict, figure, submit, export, summary, ablate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     held = ""
     try:
-        if options.command is not recipes.run:
+        if options.command not in (recipes.run, import_data.run):
             held = import_tensorflow()
         return options.command(options)
     except KeyboardInterrupt as interrupt:

@@ -199,6 +199,13 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 0.5,0.75,1.0") from None
 
 
+def shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of shares such as 0.8,0.1,0.1") from None
+
+
 def _share(text: str) -> float:
     try:
         return float(Fraction(text))

@@ -7,6 +7,8 @@ from .checking import require_layout as require_layout
 from .classes import VOID as VOID
 from .classes import ClassTable as ClassTable
 from .folder import Folder as Folder
+from .importing import ImportReport as ImportReport
+from .importing import import_folder as import_folder
 from .opening import PUBLISHED as PUBLISHED
 from .opening import open_dataset as open_dataset
 from .reading import read_example as read_example

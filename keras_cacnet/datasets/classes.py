@@ -241,6 +241,20 @@ class ClassTable:
             void_ids=tuple(sorted(i for i in void_ids if i != VOID)),
         )
 
+    def to_text(self) -> str:
+        """Render the table as `classes.txt`.
+
+        Returns:
+            What `from_file` reads.
+
+        Example:
+            >>> ClassTable(("sky",), ((90, 160, 220),), ids=(1,), void_ids=(0,)).to_text()
+            '1 sky 90 160 220\\n0 void 0 0 0\\n'
+        """
+        rows = zip(self.ids, self.names, self.palette, strict=True)
+        lines = [f"{i} {name} {red} {green} {blue}\n" for i, name, (red, green, blue) in rows]
+        return "".join((*lines, *(f"{i} void 0 0 0\n" for i in self.void_ids)))
+
     def to_json(self) -> dict[str, Any]:
         """Render the table as plain lists and dictionaries.
 

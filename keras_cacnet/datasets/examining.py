@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.exif import orientation
+from keras_cacnet.datasets.progress import Progress
 from keras_cacnet.datasets.reading import (
     check_mask_format,
     open_image,
@@ -147,13 +148,13 @@ def examine_headers(example: Example) -> list[Finding]:
     return findings
 
 
-def for_all(function: Callable[[Example], _Result], source: Source, bar: Any = None) -> Iterator[_Result]:
+def for_all(function: Callable[[Example], _Result], source: Source, bar: Progress | None = None) -> Iterator[_Result]:
     """Call a function on all examples of a source, in several threads.
 
     Args:
         function: of an example.
         source: the examples.
-        bar: a Keras progress bar, or None.
+        bar: counts the examples, or None.
 
     Returns:
         What it returned, in the order of the source.
@@ -169,12 +170,9 @@ def for_all(function: Callable[[Example], _Result], source: Source, bar: Any = N
             yield result
 
 
-def progress_bar(total: int) -> Any:
-    """Make Keras' progress bar for a number of files; None where there are none."""
-    # Keras loads its backend, which reading files does not need.
-    from keras.utils import Progbar
-
-    return Progbar(total, unit_name="file") if total else None
+def progress_bar(total: int) -> Progress | None:
+    """Count a number of files that are read; None where there are none."""
+    return Progress("reading", total) if total else None
 
 
 def example_checksum(name: str, image: bytes, ids: np.ndarray | None) -> bytes:

@@ -11,11 +11,12 @@ from keras_cacnet.datasets.source import Example, Finding, require_split
 from keras_cacnet.files import user_path
 from keras_cacnet.wording import listed
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 MASK_SUFFIX = ".png"
+_SUFFIXES = ", ".join(IMAGE_SUFFIXES)
 _KNOWN_SPLITS = ("train", "val", "test")
 _EXPECTED = (
-    "expected images/train/NAME.jpg (or .jpeg, .png) with labels/train/NAME.png, the same under val, "
+    "expected images/train/NAME.jpg (or .png, .tif, .bmp, .webp) with labels/train/NAME.png, the same under val, "
     "and classes.txt (`index name R G B`, one class a line)"
 )
 # What file managers and archives leave behind, beside names that begin with a dot.
@@ -25,7 +26,7 @@ _LEFTOVERS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "__
 class Folder:
     """A data set in a folder.
 
-        images/{train,val,test}/NAME.jpg    or .jpeg, .png, in upper or lower case
+        images/{train,val,test}/NAME.jpg    or .jpeg, .png, .tif, .tiff, .bmp, .webp, in any case
         labels/{train,val,test}/NAME.png    one channel of class ids; test may have none
         classes.txt                         `index name R G B`; an entry named void is not trained or scored
 
@@ -125,7 +126,7 @@ class _Listing:
                 Finding(
                     "warning" if split == "test" else "error",
                     str(image_folder),
-                    "no images (.jpg, .jpeg, .png).",
+                    f"no images ({_SUFFIXES}).",
                 )
             )
         has_masks = mask_folder.is_dir()
@@ -148,7 +149,7 @@ class _Listing:
                     Finding(
                         "error",
                         str(paths[0]),
-                        f"no image: {image_folder / stem} (.jpg, .jpeg, .png) is missing.",
+                        f"no image: {image_folder / stem} ({_SUFFIXES}) is missing.",
                     )
                 )
 
@@ -166,7 +167,7 @@ class _Listing:
                 Finding(
                     "warning",
                     str(folder),
-                    f"left out, not {' or '.join(suffixes)} files: {listed(left_out)}.",
+                    f"left out, not {', '.join(suffixes)}: {listed(left_out)}.",
                 )
             )
         for stem, paths in files.items():
@@ -181,5 +182,15 @@ class _Listing:
         return dict(files)
 
 
+def is_leftover(name: str) -> bool:
+    """Tell hidden files, and what file managers and archives leave behind, by the name.
+
+    Example:
+        >>> is_leftover("._beach.jpg"), is_leftover("Thumbs.db"), is_leftover("beach.jpg")
+        (True, True, False)
+    """
+    return name.startswith(".") or name.lower() in _LEFTOVERS
+
+
 def _entries(folder: Path) -> list[str]:
-    return [name for name in os.listdir(folder) if not name.startswith(".") and name.lower() not in _LEFTOVERS]
+    return [name for name in os.listdir(folder) if not is_leftover(name)]

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 
 from keras_cacnet.datasets.builder import PublishedBuilder
 from keras_cacnet.datasets.classes import VOID, ClassTable
+from keras_cacnet.datasets.palettes import voc_colors
 from keras_cacnet.datasets.reading import read_mask
 from keras_cacnet.datasets.source import Example
 from keras_cacnet.datasets.unpacked import (
@@ -24,7 +25,6 @@ from keras_cacnet.datasets.unpacked import (
     subset_notes,
     visible_names,
 )
-from keras_cacnet.datasets.voc2012 import voc_colors
 from keras_cacnet.files import user_path
 
 OFFICIAL_COUNTS = {"train": 4998, "val": 5105}

@@ -96,7 +96,7 @@ def read_image(file: bytes | str | os.PathLike[str], origin: str | None = None) 
     origin = origin or _name(file)
     with open_image(file, origin) as image:
         turned = orientation(image)
-        _decode(image, origin)
+        require_decoded(image, origin)
         if image.mode in ("F", "I") and image.format != "PNG":
             raise ValueError(f"{origin}: 32-bit pixels ({image.mode}) have no fixed range; save it with 8 or 16 bits.")
         try:
@@ -141,7 +141,7 @@ def read_mask(file: bytes | str | os.PathLike[str], origin: str | None = None) -
     with open_image(file, origin) as image:
         check_mask_format(image, file, origin)
         turned = orientation(image)
-        _decode(image, origin)
+        require_decoded(image, origin)
         ids = np.array(upright(image, turned))
     if ids.dtype == bool:
         return ids.astype("uint8")
@@ -176,7 +176,7 @@ def check_mask_format(image: Image.Image, file: bytes | str | os.PathLike[str], 
         )
     if kind == "TIFF" and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
         raise ValueError(f"{origin}: a TIFF in which 0 is white is read as its negative; save the mask as PNG.")
-    bits = _gray_bits(image, file)
+    bits = gray_bits(image, file)
     if bits is not None and bits != 8:
         # Pillow stretches 2 and 4 bits to 0..255, as PNG defines gray; ids may be meant unstretched.
         raise ValueError(
@@ -185,7 +185,7 @@ def check_mask_format(image: Image.Image, file: bytes | str | os.PathLike[str], 
         )
 
 
-def _gray_bits(image: Image.Image, file: bytes | str | os.PathLike[str]) -> int | None:
+def gray_bits(image: Image.Image, file: bytes | str | os.PathLike[str]) -> int | None:
     if image.mode != "L" or image.format not in ("PNG", "TIFF"):
         return None
     if image.format == "TIFF":
@@ -252,7 +252,7 @@ def shown_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if orientation(image) in (5, 6, 7, 8) else (width, height)
 
 
-def _decode(image: Image.Image, origin: str) -> None:
+def require_decoded(image: Image.Image, origin: str) -> None:
     try:
         image.load()
     except Exception as error:

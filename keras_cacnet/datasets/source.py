@@ -67,6 +67,25 @@ class Finding:
         return f"{self.level}: {self.where}: {self.message}".replace("\n", " ")
 
 
+def grouped(findings: Iterable[Finding]) -> list[str]:
+    """Word findings, those that say the same in one line.
+
+    Args:
+        findings: of any level.
+
+    Returns:
+        A line for each message, in the order in which they first occur.
+
+    Example:
+        >>> grouped([Finding("error", name, "no such file.") for name in ("a.png", "b.png", "c.png")])
+        ['error: a.png and 2 more: no such file.']
+    """
+    places: dict[tuple[str, str], list[str]] = {}
+    for finding in findings:
+        places.setdefault((finding.level, finding.message), []).append(finding.where)
+    return [str(Finding(level, listed(where, 1), message)) for (level, message), where in places.items()]  # type: ignore[arg-type]
+
+
 def require_no_errors(name: str, findings: Iterable[Finding]) -> None:
     """Raise a ValueError where findings have errors; it counts all and names the first 20.
 

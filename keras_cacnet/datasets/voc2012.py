@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 
 from keras_cacnet.datasets.builder import PublishedBuilder
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.palettes import voc_colors
 from keras_cacnet.datasets.reading import read_mask
 from keras_cacnet.datasets.source import Example
 from keras_cacnet.datasets.unpacked import (
@@ -37,28 +38,6 @@ _EXPECTED = (
     "cls/ID.mat with train.txt and val.txt"
 )
 _NESTED = (("train", "trainaug"), ("train", "trainval"), ("trainaug", "trainval"), ("val", "trainval"))
-
-
-def voc_colors(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Give the first colours of VOC's map: the bits of the id, dealt to red, green and blue in turn.
-
-    Args:
-        count: how many, at most 256.
-
-    Returns:
-        RGB triples.
-
-    Example:
-        >>> voc_colors(4)
-        ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
-    """
-    colors = []
-    for index in range(count):
-        color = [0, 0, 0]
-        for bit in range(8):
-            color[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
-        colors.append((color[0], color[1], color[2]))
-    return tuple(colors)
 
 
 CLASSES = ClassTable(tuple(_NAMES), voc_colors(21), tuple(range(21)))

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.palettes import voc_colors
 from keras_cacnet.datasets.reading import open_image, read_image, read_mask, shown_size
 from keras_cacnet.datasets.source import Example, Source
 from keras_cacnet.evaluation.inference import require_tensorflow
@@ -101,7 +102,7 @@ def archive_form(data: str, split: str = "test", competition: str = "comp6") -> 
         from keras_cacnet.datasets import voc2012
 
         folder = f"results/VOC2012/Segmentation/{competition}_{split}_cls/"
-        return ArchiveForm(data, voc2012.CLASSES, "tar", folder, voc2012.voc_colors(256))
+        return ArchiveForm(data, voc2012.CLASSES, "tar", folder, voc_colors(256))
     from keras_cacnet.datasets import ade20k
 
     return ArchiveForm(data, ade20k.CLASSES, "zip")

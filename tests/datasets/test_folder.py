@@ -7,6 +7,8 @@ import pytest
 
 from keras_cacnet.datasets import Folder, open_dataset
 
+SUFFIXES = ".jpg, .jpeg, .png, .tif, .tiff, .bmp, .webp"
+
 
 def messages(data, split):
     return {os.path.basename(finding.where): f"{finding.level}: {finding.message}" for finding in data.layout(split)}
@@ -99,7 +101,7 @@ def test_missing_partners_both_ways(folder):
     assert found.keys() == {"1.png", "orphan.png"}
     assert found["1.png"].startswith("error: missing: the mask of")
     assert "images/train/1.jpg" in found["1.png"]
-    assert "images/train/orphan (.jpg, .jpeg, .png) is missing" in found["orphan.png"]
+    assert f"images/train/orphan ({SUFFIXES}) is missing" in found["orphan.png"]
 
 
 def test_missing_folder_of_masks_is_told_once(folder, tmp_path):
@@ -118,9 +120,7 @@ def test_what_is_left_out_is_told(folder):
     (images / "old.jpg").mkdir()
     (images / "notes.txt").write_bytes(b"x")
     data = Folder(folder.root)
-    assert messages(data, "train") == {
-        "train": "warning: left out, not .jpg or .jpeg or .png files: notes.txt, old.jpg/."
-    }
+    assert messages(data, "train") == {"train": f"warning: left out, not {SUFFIXES}: notes.txt, old.jpg/."}
     assert len(data.source("train")) == 3
 
 
@@ -170,7 +170,7 @@ def test_empty_split(folder, split, level):
     for part in ("images", "labels"):
         for path in (folder.root / part / split).glob("*"):
             path.unlink()
-    assert messages(Folder(folder.root), split) == {split: f"{level}: no images (.jpg, .jpeg, .png)."}
+    assert messages(Folder(folder.root), split) == {split: f"{level}: no images ({SUFFIXES})."}
 
 
 def test_camvid(shared_data):

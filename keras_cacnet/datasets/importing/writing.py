@@ -1,0 +1,217 @@
+"""Write the standard folder from a source, so that a break loses nothing and a second run goes on."""
+
+import hashlib
+import io
+import json
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_cacnet.datasets.classes import VOID, ClassTable
+from keras_cacnet.datasets.exif import orientation, upright
+from keras_cacnet.datasets.folder import IMAGE_SUFFIXES
+from keras_cacnet.datasets.importing.forms import Item
+from keras_cacnet.datasets.importing.source_tree import SourceTree, plain_stem
+from keras_cacnet.datasets.progress import Progress
+from keras_cacnet.datasets.reading import open_image, read_image
+from keras_cacnet.datasets.source import Finding
+from keras_cacnet.files import write_atomically, write_json
+
+_JOURNAL = ".import.jsonl"
+_SUFFIX_OF = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif", "BMP": ".bmp", "WEBP": ".webp"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """The folder that is written.
+
+    Args:
+        folder: its path.
+        fingerprint: sums up the source and all choices: what has the same is the same import.
+        classes: the classes.
+    """
+
+    folder: Path
+    fingerprint: str
+    classes: ClassTable
+
+    def finished(self) -> dict[str, Any] | None:
+        """Give the report of this very import, where it is finished.
+
+        Returns:
+            The report; None where there is something to do.
+
+        Raises:
+            ValueError: the folder holds something else.
+        """
+        report = self.folder / "import.json"
+        if report.is_file():
+            found = json.loads(report.read_text("utf-8"))
+            if found.get("fingerprint") == self.fingerprint:
+                return found
+        elif self._journal()[:1] == [{"fingerprint": self.fingerprint}] or not _has_files(self.folder):
+            return None
+        raise ValueError(
+            f"{self.folder}: holds other files, or an import of other files or with other choices; name a new folder, "
+            "or remove this one"
+        )
+
+    def write(self, items: Sequence[tuple[Item, str]], progress: Callable[[str, int], Progress]) -> list[Finding]:
+        """Write the images, masks and classes; what a broken run has written is not written again.
+
+        Args:
+            items: the images and their splits.
+            progress: called with a title and a number of files, gives what counts them.
+
+        Returns:
+            What was left out, and masks that were turned.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        done = {entry["path"]: entry["findings"] for entry in self._journal()[1:]}
+        bar = progress("writing", len(items))
+        findings: list[Finding] = []
+        names = unique_names([item.path for item, _ in items])
+        todo = [(*entry, name) for entry, name in zip(items, names, strict=True) if entry[0].path not in done]
+        bar.add(len(items) - len(todo))
+        with (self.folder / _JOURNAL).open("a", encoding="utf-8") as journal, ThreadPoolExecutor() as writers:
+            if not done:
+                # A line that a kill has cut short is none.
+                journal.truncate(0)
+                _log(journal, {"fingerprint": self.fingerprint})
+            try:
+                for (item, _, _), found in zip(todo, writers.map(lambda one: self._write(*one), todo), strict=True):
+                    done[item.path] = [vars(finding) for finding in found]
+                    _log(journal, {"path": item.path, "findings": done[item.path]})
+                    bar.add(1)
+            except BaseException:
+                # Leaving the block would wait for all files that are still to do.
+                writers.shutdown(cancel_futures=True)
+                raise
+        for item, _ in items:
+            findings += [Finding(**finding) for finding in done[item.path]]
+        return findings
+
+    def finish(self, report: dict[str, Any]) -> None:
+        """Write `classes.txt`, without which the folder is no data set, and the report."""
+        text = self.classes.to_text()
+        write_atomically(self.folder / "classes.txt", lambda path: path.write_text(text, "utf-8"))
+        write_json(self.folder / "import.json", {**report, "fingerprint": self.fingerprint})
+        (self.folder / _JOURNAL).unlink(missing_ok=True)
+
+    def _journal(self) -> list[dict[str, Any]]:
+        path = self.folder / _JOURNAL
+        lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+        entries = []
+        for line in lines:
+            try:
+                entries.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return entries
+
+    def _write(self, item: Item, split: str, name: str) -> list[Finding]:
+        try:
+            data = item.image if isinstance(item.image, bytes) else item.image.read_bytes()
+            suffix, data, size, turned = _image(data, item.path)
+            findings = []
+            ids = None if item.draw is None else item.draw(size)
+            if ids is not None and ids.shape != size[::-1]:
+                ids = _turned(ids, size, turned)
+                findings.append(Finding("note", item.path, "its mask was turned upright with it, as EXIF says."))
+        except (ValueError, OSError) as error:
+            return [Finding("warning", item.path, f"left out: {str(error).removeprefix(f'{item.path}: ')}")]
+        place = self.folder / "images" / split
+        place.mkdir(parents=True, exist_ok=True)
+        write_atomically(place / f"{name}{suffix}", lambda path: path.write_bytes(data))
+        if ids is not None:
+            place = self.folder / "labels" / split
+            place.mkdir(parents=True, exist_ok=True)
+            write_atomically(place / f"{name}.png", partial(_save_mask, ids, self.classes))
+        return findings
+
+
+def fingerprint(tree: SourceTree, choices: Sequence[Any]) -> str:
+    """Sum up a source, by the sizes and times of its files, and the choices of an import."""
+    digest = hashlib.sha256(json.dumps([str(tree.root.resolve()), *choices], default=str).encode())
+    for name, path in tree.files.items():
+        state = path.stat()
+        digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def unique_names(paths: Sequence[str]) -> list[str]:
+    """Name the images of one flat folder: by their own names where these differ, else with their folders'.
+
+    Args:
+        paths: in the source.
+
+    Returns:
+        The names, without suffix, in Unicode's composed form; they differ in more than case.
+
+    Example:
+        >>> unique_names(["a/1.jpg", "b/1.jpg", "b/2.jpg"])
+        ['a_1', 'b_1', '2']
+    """
+    stems = Counter(plain_stem(path).casefold() for path in paths)
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        name = plain_stem(path)
+        if stems[name.casefold()] > 1:
+            parts = (*PurePosixPath(path).parts[:-1], name)
+            name = unicodedata.normalize("NFC", "_".join(parts))
+        free, number = name, 2
+        while free.casefold() in taken:
+            free, number = f"{name}_{number}", number + 1
+        taken.add(free.casefold())
+        names.append(free)
+    return names
+
+
+def _image(data: bytes, origin: str) -> tuple[str, bytes, tuple[int, int], int]:
+    """Suffix, bytes, width and height as shown, and the EXIF orientation; formats that `Folder` lacks become PNG."""
+    pixels = read_image(data, origin)
+    with open_image(data, origin) as image:
+        turned, kind = orientation(image), str(image.format)
+    suffix = _SUFFIX_OF.get(kind)
+    if suffix not in IMAGE_SUFFIXES:
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "PNG")
+        suffix, data = ".png", stream.getvalue()
+    return suffix, data, (pixels.shape[1], pixels.shape[0]), turned
+
+
+def _turned(ids: np.ndarray, size: tuple[int, int], turned: int) -> np.ndarray:
+    found = np.asarray(upright(Image.fromarray(ids), turned))
+    if found.shape != size[::-1]:
+        raise ValueError(
+            f"its mask has {ids.shape[1]}x{ids.shape[0]} pixels, the image {size[0]}x{size[1]}; bring them to one size."
+        )
+    return found
+
+
+def _save_mask(ids: np.ndarray, classes: ClassTable, path: Path) -> None:
+    """An id PNG that shows its classes in their colours, void in white."""
+    palette = np.full((VOID + 1, 3), 255, "uint8")
+    palette[list(classes.ids)] = classes.palette
+    mask = Image.fromarray(ids)
+    mask.putpalette(palette.tobytes())
+    mask.save(path)
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(not name.startswith(".") for name in os.listdir(folder)))
+
+
+def _log(journal: Any, entry: dict[str, Any]) -> None:
+    journal.write(json.dumps(entry) + "\n")
+    journal.flush()

@@ -22,7 +22,7 @@ from keras_cacnet.evaluation import evaluate
 from keras_cacnet.files import write_json
 from keras_cacnet.pipeline import evaluation_batches
 from keras_cacnet.training import RECIPES, Features, Job, Run, train, with_settings
-from keras_cacnet.training.recipes import fitted
+from keras_cacnet.training.purposes import fitted
 from keras_cacnet.training.start import environment
 
 COUNTS = 10

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from keras_cacnet.training import FROM_SCRATCH, RECIPES, Recipe, with_settings
+from keras_cacnet.training.compiling import rate_warning
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -93,7 +94,7 @@ def assert_trains_well(text):
         words = command.partition("--set ")[2].split()
         recipe = with_settings(Recipe(), words) if words else RECIPES["laptop"].recipe
         assert not words or FROM_SCRATCH.items() <= vars(recipe).items()
-        assert recipe.rate_warning() is None
+        assert rate_warning(recipe) is None
 
 
 def test_what_the_first_page_tells_to_type_trains_well():

@@ -13,12 +13,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from keras_cacnet.training.recipe import PRECISIONS, Recipe, with_settings
+from keras_cacnet.training.recipe import PRECISIONS, Recipe
+from keras_cacnet.training.recipe_settings import with_settings
 
 if TYPE_CHECKING:
     from keras_cacnet import evaluation
     from keras_cacnet.paper import PaperRecipe
-    from keras_cacnet.training.recipes import PurposeRecipe
+    from keras_cacnet.training.purposes import PurposeRecipe
     from keras_cacnet.training.run import Run
 
 
@@ -123,7 +124,7 @@ def given_paper_recipe(options: argparse.Namespace) -> PaperRecipe | None:
 def given_purpose(options: argparse.Namespace) -> PurposeRecipe | None:
     """The recipe by purpose that `--recipe` names, if it names one; a name that no recipe has is refused."""
     from keras_cacnet.paper import PAPER_RECIPES
-    from keras_cacnet.training.recipes import RECIPES, recipe_for
+    from keras_cacnet.training.purposes import RECIPES, recipe_for
 
     names = [published.name for published in PAPER_RECIPES]
     if options.recipe is None or options.recipe in names:

@@ -14,7 +14,7 @@ def add(command: AddCommand) -> None:
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.paper import PAPER_RECIPES, recipe_named
     from keras_cacnet.paper.recipe_listing import description, purpose_description, purpose_table, table
-    from keras_cacnet.training.recipes import RECIPES, recipe_for
+    from keras_cacnet.training.purposes import RECIPES, recipe_for
 
     if options.name is None:
         print(f"By purpose:\n\n{purpose_table()}\n\nThe paper's:\n\n{table()}")

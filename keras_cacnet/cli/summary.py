@@ -31,15 +31,15 @@ def run(options: argparse.Namespace) -> int:
     from keras_cacnet.models.cacnet import CaCNet
     from keras_cacnet.paper.costs import cost_table
     from keras_cacnet.paper.head_costs import comparison_table, require_heads
+    from keras_cacnet.training.compiling import network_arguments
 
     names = None if options.heads is None else require_heads(options.heads.split(","))
     purpose = given_purpose(options)
     published = None if purpose else given_paper_recipe(options)
     recipe = given_settings(options, published.recipe if published else purpose.recipe if purpose else Recipe())
-    # Costs are the same whatever the weights, which may have to be downloaded.
-    network = replace(recipe, weights=None).network_arguments()
     classes = getattr(options, "classes", published.num_classes if published else CLASSES)
     height, width = getattr(options, "size", (recipe.crop_size, recipe.crop_size))
-    model = CaCNet(classes, **network)
+    # Costs are the same whatever the weights, which may have to be downloaded.
+    model = CaCNet(classes, **network_arguments(replace(recipe, weights=None)))
     print(cost_table(model, height, width) if names is None else comparison_table(model, names, height, width))
     return 0

@@ -22,14 +22,15 @@ from keras_cacnet.cli.arguments import (
     verbosity,
     warnings_in_a_line,
 )
-from keras_cacnet.training.recipe import Recipe, changes, with_settings
+from keras_cacnet.training.recipe import Recipe
+from keras_cacnet.training.recipe_settings import changes, with_settings
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from keras_cacnet.datasets import SegmentationDataset
     from keras_cacnet.paper import PaperRecipe
-    from keras_cacnet.training.recipes import PurposeRecipe
+    from keras_cacnet.training.purposes import PurposeRecipe
 
 
 def add(command: AddCommand) -> None:
@@ -66,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
     from keras_cacnet.paper import recipe_named
     from keras_cacnet.training import Run, strategy_for
-    from keras_cacnet.training.recipes import RECIPES
+    from keras_cacnet.training.purposes import RECIPES
     from keras_cacnet.training.run import begun
 
     # Before anything else runs on TensorFlow, which a cluster asks for.
@@ -127,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
 def _purpose_by_default(options: argparse.Namespace) -> PurposeRecipe | None:
     """`laptop`, where no recipe is named, no network is described, and the weights are there."""
     from keras_cacnet.models.efficientnet_lite import imagenet_file
-    from keras_cacnet.training.recipes import RECIPES
+    from keras_cacnet.training.purposes import RECIPES
 
     laptop = RECIPES["laptop"]
     described = {"backbone", "weights", "freeze"} & set(set_keys(options))
@@ -144,7 +145,7 @@ def _purpose_by_default(options: argparse.Namespace) -> PurposeRecipe | None:
 
 def _fitted(purpose: PurposeRecipe, dataset: SegmentationDataset, words: Sequence[str]) -> Recipe:
     """The recipe for these data, with the settings that words change, and why it is so."""
-    from keras_cacnet.training.recipes import fitted
+    from keras_cacnet.training.purposes import fitted
 
     asked = with_settings(purpose.recipe, words)
     keys = [word.partition("=")[0].strip() for word in words]
@@ -195,8 +196,10 @@ def _train(
 
 
 def _notes(recipe: Recipe, dataset: SegmentationDataset, published: PaperRecipe | None, started: bool) -> list[str]:
+    from keras_cacnet.training.compiling import rate_warning
+
     notes = []
-    if recipe.weights is None and not started and not recipe.rate_warning():
+    if recipe.weights is None and not started and not rate_warning(recipe):
         notes.append("the backbone starts from random weights, the paper's from ImageNet's (--set weights=imagenet)")
     if recipe.validation_split == "val" and "val" not in dataset.splits:
         notes.append(f"{dataset.name} has no val split: nothing is scored between epochs, and the last one is the best")

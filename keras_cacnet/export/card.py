@@ -13,7 +13,7 @@ from keras_cacnet.export.exportable_models import require_size
 from keras_cacnet.export.to_tflite import TFLITE_PRECISIONS
 from keras_cacnet.files import user_path, write_atomically, write_json
 from keras_cacnet.models.presets import CARD_FILE, CONTRACT, is_preset
-from keras_cacnet.training.recipe import setting_text
+from keras_cacnet.training.recipe_settings import setting_text
 from keras_cacnet.training.run import Run
 
 INPUT = {

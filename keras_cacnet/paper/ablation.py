@@ -10,6 +10,7 @@ from keras_cacnet.paper.ablation_runs import Runs, Score, scored_split
 from keras_cacnet.paper.costs import costs
 from keras_cacnet.pipeline.batches import reading_error
 from keras_cacnet.training.checkpoints import NonFiniteTraining
+from keras_cacnet.training.compiling import network_arguments
 from keras_cacnet.training.recipe import Recipe
 
 _LONGEST_ERROR = 300
@@ -142,7 +143,7 @@ def ablate(plan: Plan, runs: Runs, seeds: Sequence[int], on_change: Callable[[Re
 
 
 def _network(recipe: Recipe, num_classes: int) -> tuple[int, int]:
-    model = CaCNet(num_classes, **replace(recipe, weights=None).network_arguments())
+    model = CaCNet(num_classes, **network_arguments(replace(recipe, weights=None)))
     counted = costs(model, recipe.crop_size, recipe.crop_size)
     parts = [cost for part, cost in counted.items() if part != "imagenet_fc"]
     return sum(cost.parameters for cost in parts), sum(cost.multiply_adds for cost in parts)

@@ -183,7 +183,7 @@ def plan(
                 notes.append(f"{backbone} stands in for ResNet-101")
         recipe = replace(base, **changes)
         shown = _views(variant, protocol)
-        size = recipe.network_arguments()["input_size"]
+        size = recipe.input_size
         if size is not None and shown.crop_size != size:
             shown = replace(shown, crop_size=size)
             notes.append(f"it takes images of one size alone, so it is scored in windows of {size} pixels")

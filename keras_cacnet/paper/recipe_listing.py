@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
 from keras_cacnet.paper.recipes import BESIDE_SETTINGS, PAPER_RECIPES, PaperRecipe
-from keras_cacnet.training.recipe import Recipe, origin, setting_text
-from keras_cacnet.training.recipes import RECIPES, PurposeRecipe
+from keras_cacnet.training.purposes import RECIPES, PurposeRecipe
+from keras_cacnet.training.recipe import Recipe, origin
+from keras_cacnet.training.recipe_settings import setting_text
 
 NOT_RUN = "not run yet"
 _COLUMNS = ("name", "data", "split", "backbone", "crop", "epochs", "lr", "paper's mIoU", "ours")

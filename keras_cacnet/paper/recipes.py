@@ -12,7 +12,8 @@ from pathlib import Path
 
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.paper.tables import TABLES
-from keras_cacnet.training.recipe import Origin, Recipe, origin, ours, paper
+from keras_cacnet.training.recipe import Recipe, origin
+from keras_cacnet.training.recipe_settings import Origin, ours, paper
 from keras_cacnet.wording import did_you_mean
 
 _MOST_TERMS = 100

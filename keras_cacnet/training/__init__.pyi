@@ -14,10 +14,10 @@ from .cluster import strategy_for as strategy_for
 from .features import Features as Features
 from .loop import Loop as Loop
 from .loop import Validation as Validation
+from .purposes import RECIPES as RECIPES
 from .recipe import FROM_SCRATCH as FROM_SCRATCH
 from .recipe import Recipe as Recipe
-from .recipe import with_settings as with_settings
-from .recipes import RECIPES as RECIPES
+from .recipe_settings import with_settings as with_settings
 from .run import Run as Run
 from .signals import Stopped as Stopped
 from .signals import StopSignals as StopSignals

@@ -12,6 +12,7 @@ from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.files import user_path
 from keras_cacnet.models.presets import with_record
 from keras_cacnet.training.checkpoints import load_checkpoint
+from keras_cacnet.training.compiling import network_arguments
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.wording import listed
 
@@ -187,7 +188,7 @@ def begun(folder: str | os.PathLike[str]) -> bool:
 
 
 def _network(recipe: Recipe) -> dict[str, Any]:
-    arguments = recipe.network_arguments()
+    arguments = network_arguments(recipe)
     del arguments["weights"], arguments["dtype"]
     arguments["precision"] = recipe.precision  # the setting's name rather than the policy's
     return arguments

@@ -15,17 +15,12 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_cacnet.datasets import ClassTable, fingerprint, require_labels, require_layout, shares_images
+from keras_cacnet.datasets import fingerprint, require_labels, require_layout, shares_images
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.files import user_path, write_json
-from keras_cacnet.models.cacnet import CaCNet
-from keras_cacnet.models.freezing import freeze
-from keras_cacnet.models.heads import HEAD_LAYERS
 from keras_cacnet.training.checkpoints import Checkpoints, Progress, TrainingWarning
 from keras_cacnet.training.cluster import is_chief, require_agreement
-from keras_cacnet.training.losses import SegmentationCrossentropy
-from keras_cacnet.training.metrics import MeanIoU, PixelAccuracy
-from keras_cacnet.training.optimizers import SGD, LossScaleOptimizer, poly
+from keras_cacnet.training.compiling import compiled_network, rate_warning
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.training.run import Run, begun
 
@@ -73,8 +68,6 @@ class Start(NamedTuple):
     """A run before its next step.
 
     Args:
-        recipe: its settings.
-        classes: those of its data.
         source: the examples that it is trained on.
         scored: the examples that it is scored on, if any.
         digest: of the contents of the source.
@@ -84,8 +77,6 @@ class Start(NamedTuple):
         checkpoints: what writes its checkpoints into its folder.
     """
 
-    recipe: Recipe
-    classes: ClassTable
     source: Source
     scored: Source | None
     digest: str
@@ -122,13 +113,14 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
     source = _training_source(recipe, dataset, strategy.num_replicas_in_sync)
     scored = _scored_source(recipe, dataset, seen)
     steps_per_epoch = len(source) // recipe.batch_size
-    progress, doubts = Progress(), [] if former or other else [recipe.rate_warning()]
+    progress, doubts = Progress(), [] if former or other else [rate_warning(recipe)]
     require_agreement(strategy, [goes_on, settings])
     with _claimed(folder, anew=former is None) if chief else nullcontext():
         keras.utils.set_random_seed(recipe.seed)
         if not goes_on:
             with strategy.scope():
-                model = _new_model(recipe, dataset.classes, other, steps_per_epoch * recipe.epochs)
+                network = other.network_for(recipe, dataset.classes) if other else None
+                model = compiled_network(recipe, len(dataset.classes), steps_per_epoch * recipe.epochs, network)
         splits = [recipe.split] if scored is None else [recipe.split, str(recipe.validation_split)]
         require_layout(dataset, splits)
         if former is None:
@@ -147,8 +139,7 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
             record = {"recipe": settings, "images": images, "digests": digests, "steps_per_epoch": steps_per_epoch}
             write_json(folder / "classes.json", dataset.classes.to_json())
             write_json(folder / "config.json", {**_origin(job, other), "trained_on": seen, **record, **environment()})
-    digest = digests[recipe.split]
-    return Start(recipe, dataset.classes, source, scored, digest, steps_per_epoch, model, progress, checkpoints)
+    return Start(source, scored, digests[recipe.split], steps_per_epoch, model, progress, checkpoints)
 
 
 def environment() -> dict[str, Any]:
@@ -229,30 +220,6 @@ def _claimed(folder: Path, anew: bool) -> Iterator[None]:
             with suppress(OSError):
                 place.rmdir()
         raise
-
-
-def _new_model(recipe: Recipe, classes: ClassTable, other: Run | None, total_steps: int) -> keras.Model:
-    if other:
-        model = other.network_for(recipe, classes)
-    else:
-        # On one device as well, so that a run can go on with more.
-        model = CaCNet(len(classes), **recipe.network_arguments(), synchronized=True)
-    model.loss_stride = recipe.loss_stride
-    freeze(model, recipe.freeze)
-    sgd = SGD(
-        poly(recipe.learning_rate, total_steps, recipe.poly_power),
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        multipliers=[(HEAD_LAYERS, recipe.head_factor)],
-    )
-    model.compile(
-        # Small gradients would vanish in float16.
-        optimizer=LossScaleOptimizer(sgd) if recipe.precision == "float16" else sgd,
-        loss=SegmentationCrossentropy(),
-        metrics=[MeanIoU(len(classes)), PixelAccuracy(len(classes))],
-        jit_compile=False,
-    )
-    return model
 
 
 def _origin(job: Job, other: Run | None) -> dict[str, Any]:

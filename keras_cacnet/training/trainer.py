@@ -1,15 +1,13 @@
 """One training run: from a job to a folder with checkpoints, logs and a curve."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_cacnet.datasets.source import Source
 from keras_cacnet.pipeline.batches import evaluation_batches, training_batches, window_batches
 from keras_cacnet.pipeline.views import Views
 from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss, TrainingWarning
@@ -70,16 +68,17 @@ def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str
     strategy = strategy or tf.distribute.get_strategy()
     with StopSignals() as stop, lost_workers(strategy), _floats_of(job.recipe):
         start = begin(job, strategy)
-        epochs, checkpoints = start.recipe.epochs, start.checkpoints
+        epochs, checkpoints = job.recipe.epochs, start.checkpoints
         if start.progress.epochs == epochs:
             message = f"{checkpoints.folder} is finished: all {epochs} epochs are done, and nothing was trained"
             warnings.warn(message, TrainingWarning, stacklevel=2)
             return start.model
+        verbose = verbose if checkpoints.chief else 0
         callbacks = _callbacks(checkpoints, start.progress.step)
-        features = _features(start, verbose if checkpoints.chief else 0) if start.recipe.cached_views else None
-        batches, validation = _shared(start, features, strategy)
+        batches = strategy.distribute_datasets_from_function(_training(job, start, verbose))
+        validation = _validation(job, start, strategy)
         loop = Loop(start.model, epochs, start.steps_per_epoch, validation, start.progress)
-        loop.run(batches, callbacks, checkpoints, stop, verbose if checkpoints.chief else 0)
+        loop.run(batches, callbacks, checkpoints, stop, verbose)
     return start.model
 
 
@@ -107,21 +106,22 @@ def _callbacks(checkpoints: Checkpoints, step: int) -> list[keras.callbacks.Call
     ]
 
 
-def _features(start: Start, verbose: str | int) -> Features:
-    """The features that the run is trained on, those that are not there yet computed."""
-    recipe = start.recipe
-    scales = (recipe.scale_min, recipe.scale_max)
-    views = Views(recipe.cached_views, recipe.crop_size, scales, recipe.flip, recipe.image_size)
-    features = Features.of(start.model, start.source, views, recipe.cached_dtype, start.digest)
-    features.fill(start.model, start.source, start.classes, verbose=verbose != 0)
-    return features
+def _training(job: Job, start: Start, verbose: str | int) -> Callable[[tf.distribute.InputContext], tf.data.Dataset]:
+    """The batches that are left, of which each replica has a part."""
+    recipe, classes = job.recipe, job.dataset.classes
+    crops: dict[str, Any] = {
+        "crop_size": recipe.crop_size,
+        "scale_range": (recipe.scale_min, recipe.scale_max),
+        "flip": recipe.flip,
+        "image_size": recipe.image_size,
+    }
+    features = None
+    if recipe.cached_views:
+        views = Views(recipe.cached_views, **crops)
+        features = Features.of(start.model, start.source, views, recipe.cached_dtype, start.digest)
+        features.fill(start.model, start.source, classes, verbose=verbose != 0)
 
-
-def _shared(start: Start, features: Features | None, strategy: tf.distribute.Strategy) -> tuple[Any, Validation | None]:
-    """The batches that are left, and the images to score: of a batch each replica has a part, of the images its own."""
-    recipe, classes = start.recipe, start.classes
-
-    def training(context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def share(context: tf.distribute.InputContext) -> tf.data.Dataset:
         steps: dict[str, Any] = {
             "batch_size": recipe.batch_size,
             "steps": start.steps_per_epoch * recipe.epochs,
@@ -129,36 +129,31 @@ def _shared(start: Start, features: Features | None, strategy: tf.distribute.Str
             "seed": recipe.seed,
             "shard": (context.input_pipeline_id, context.num_input_pipelines),
         }
-        if features:
-            batches = features.batches(**steps)
-        else:
-            batches = training_batches(
-                start.source,
-                classes,
-                crop_size=recipe.crop_size,
-                scale_range=(recipe.scale_min, recipe.scale_max),
-                flip=recipe.flip,
-                image_size=recipe.image_size,
-                **steps,
-            )
+        batches = features.batches(**steps) if features else training_batches(start.source, classes, **crops, **steps)
         return batches.rebatch(recipe.batch_size // context.num_replicas_in_sync, drop_remainder=True)
 
-    def scoring(scored: Source, context: tf.distribute.InputContext) -> tf.data.Dataset:
-        share: dict[str, Any] = {
+    return share
+
+
+def _validation(job: Job, start: Start, strategy: tf.distribute.Strategy) -> Validation | None:
+    """The images to score, of which each replica has its own."""
+    recipe, classes, scored = job.recipe, job.dataset.classes, start.scored
+    if scored is None:
+        return None
+
+    def share(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        images: dict[str, Any] = {
             "replicas": context.num_replicas_in_sync,
             "shard": (context.input_pipeline_id, context.num_input_pipelines),
             "image_size": recipe.image_size,
         }
         if recipe.input_size is None:
-            return evaluation_batches(scored, classes, **share)
-        return window_batches(scored, classes, recipe.input_size, **share)
+            return evaluation_batches(scored, classes, **images)
+        return window_batches(scored, classes, recipe.input_size, **images)
 
-    batches = strategy.distribute_datasets_from_function(training)
-    if start.scored is None:
-        return batches, None
-    scored = strategy.distribute_datasets_from_function(partial(scoring, start.scored))
+    batches = strategy.distribute_datasets_from_function(share)
     with strategy.scope():
         # Keras' own `val_loss` is a mean over batches, and depends on how images share them.
         metrics = [Crossentropy(name="loss"), MeanIoU(len(classes)), PixelAccuracy(len(classes))]
     epochs = {*range(recipe.validate_every, recipe.epochs, recipe.validate_every), recipe.epochs}
-    return batches, Validation(scored, metrics, epochs)
+    return Validation(batches, metrics, epochs)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from keras_cacnet.cli import main
 from keras_cacnet.training import Run
-from keras_cacnet.training.recipes import RECIPES
+from keras_cacnet.training.purposes import RECIPES
 
 SMALL = ["--set", "backbone=resnet14_narrow", "weights=none", "head_channels=8", "num_heads=1", "dilation_rates=1"]
 
@@ -36,7 +36,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_laptop_and_then_finetune_in_one_command(coast, tmp_path, capsys, cache, monkeypatch):
-    monkeypatch.setattr("keras_cacnet.training.recipes._MOST_EPOCHS", 7)
+    monkeypatch.setattr("keras_cacnet.training.purposes._MOST_EPOCHS", 7)
     output = tmp_path / "run"
     words = ["train", "--recipe", "finetune", "--data", str(coast), "--output", str(output), "--verbose", "0", *SMALL]
     assert main([*words, "image_size=40", "epochs=1"]) == 0

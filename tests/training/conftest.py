@@ -6,6 +6,7 @@ import pytest
 from keras_cacnet.files import write_json
 from keras_cacnet.models import CaCNet
 from keras_cacnet.training import Run
+from keras_cacnet.training.compiling import network_arguments
 
 collect_ignore_glob = ["train_on_*.py"]
 
@@ -18,7 +19,7 @@ def write_run():
         write_json(folder / "classes.json", classes.to_json())
         config = {"recipe_name": recipe_name, "recipe": recipe.to_json(), "start_from": None, "trained_on": [seen]}
         write_json(folder / "config.json", config)
-        network = CaCNet(len(classes), **recipe.network_arguments())
+        network = CaCNet(len(classes), **network_arguments(recipe))
         rng = np.random.default_rng(1)
         # Batch-norm statistics too, so that a forward pass shows whether they came along.
         network.set_weights([weight + rng.uniform(0, 0.01, weight.shape) for weight in network.get_weights()])

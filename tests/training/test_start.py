@@ -16,7 +16,7 @@ from keras_cacnet.datasets.voc2012 import CLASSES
 from keras_cacnet.training import Job, Recipe, Run, TrainingWarning, train
 from keras_cacnet.training.checkpoints import CheckpointError, Checkpoints, read_progress
 from keras_cacnet.training.loop import Loop
-from keras_cacnet.training.recipe import setting_text
+from keras_cacnet.training.recipe_settings import setting_text
 
 TINY = {"backbone": "resnet14_narrow", "head_channels": 8, "num_heads": 1, "dilation_rates": (1,)}
 TINY |= {"crop_size": 32, "batch_size": 2, "seed": 3}
@@ -258,7 +258,7 @@ def test_a_folder_that_cannot_take_the_run_is_told_before_the_data_is_read(data,
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").touch()
     monkeypatch.setattr("keras_cacnet.training.start.require_layout", None)
-    monkeypatch.setattr("keras_cacnet.training.start.CaCNet", None)
+    monkeypatch.setattr("keras_cacnet.training.compiling.CaCNet", None)
     with pytest.raises((ValueError, OSError), match=told):
         train(Job(SHORT, open_dataset(data), tmp_path / place), verbose=0)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "full", "notes.txt"]
@@ -286,7 +286,7 @@ def first_step(monkeypatch):
         return keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(num_classes, 1)])
 
     monkeypatch.setattr(Loop, "run", end)
-    monkeypatch.setattr("keras_cacnet.training.start.CaCNet", small)
+    monkeypatch.setattr("keras_cacnet.training.compiling.CaCNet", small)
 
 
 def begins(job):

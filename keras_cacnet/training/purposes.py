@@ -6,7 +6,8 @@ from typing import Any
 
 from keras_cacnet.datasets.reading import open_image
 from keras_cacnet.datasets.source import Source
-from keras_cacnet.training.recipe import FROM_SCRATCH, Recipe, setting_text
+from keras_cacnet.training.recipe import FROM_SCRATCH, Recipe
+from keras_cacnet.training.recipe_settings import setting_text
 from keras_cacnet.wording import did_you_mean
 
 _SAMPLE = 200

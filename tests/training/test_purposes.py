@@ -7,7 +7,8 @@ from PIL import Image
 
 from keras_cacnet.datasets import Example
 from keras_cacnet.training import RECIPES
-from keras_cacnet.training.recipes import fitted
+from keras_cacnet.training.compiling import network_arguments, rate_warning
+from keras_cacnet.training.purposes import fitted
 
 LAPTOP = RECIPES["laptop"]
 
@@ -54,7 +55,7 @@ def test_what_is_set_stays(images):
 
 def test_recipes_fit_each_other():
     for one in RECIPES.values():
-        assert one.recipe.rate_warning() is None or one.starts_from
+        assert rate_warning(one.recipe) is None or one.starts_from
         assert f"--recipe {one.name} " in one.command
     finetune = RECIPES["finetune"].recipe
-    assert {**finetune.network_arguments(), "weights": "imagenet"} == LAPTOP.recipe.network_arguments()
+    assert {**network_arguments(finetune), "weights": "imagenet"} == network_arguments(LAPTOP.recipe)

@@ -1,0 +1,93 @@
+"""The network that a recipe describes, compiled: what of it is trained, by which loss and which optimizer."""
+
+from typing import Any
+
+import keras
+
+from keras_cacnet.models.cacnet import CaCNet
+from keras_cacnet.models.freezing import freeze
+from keras_cacnet.models.heads import HEAD_LAYERS
+from keras_cacnet.training.losses import SegmentationCrossentropy
+from keras_cacnet.training.metrics import MeanIoU, PixelAccuracy
+from keras_cacnet.training.optimizers import SGD, LossScaleOptimizer, poly
+from keras_cacnet.training.recipe import FROM_SCRATCH, PRECISIONS, Recipe
+
+
+def network_arguments(recipe: Recipe) -> dict[str, Any]:
+    """The arguments of `CaCNet` in a recipe, but for the number of classes.
+
+    Example:
+        >>> arguments = network_arguments(Recipe(precision="bfloat16", num_heads=2, kernel_sizes=(3, 5)))
+        >>> arguments["dtype"], arguments["kernel_sizes"], arguments["input_size"]
+        ('mixed_bfloat16', (3, 5), None)
+    """
+    names = (
+        *("backbone", "weights", "output_stride", "head_channels", "num_heads", "dilation_rates", "input_size"),
+        *("reweighting", "se_loss_weight", "global_pooling", "auxiliary_weight", "dropout"),
+    )
+    sizes = recipe.kernel_sizes
+    return {
+        **{name: getattr(recipe, name) for name in names},
+        "kernel_sizes": sizes if len(sizes) == recipe.num_heads else sizes[0],
+        "dtype": PRECISIONS[recipe.precision],
+    }
+
+
+def compiled_network(
+    recipe: Recipe, num_classes: int, total_steps: int, network: keras.Model | None = None
+) -> keras.Model:
+    """Build and compile the network of a recipe, in the scope of the strategy that it is trained under.
+
+    Args:
+        recipe: the settings.
+        num_classes: number of classes.
+        total_steps: the number of steps of the whole run, over which the learning rate falls.
+        network: the network of another run, to train on from its weights.
+
+    Returns:
+        The network; batch norms are synchronized on one device as well, so that a run can go on with more.
+    """
+    model = network or CaCNet(num_classes, **network_arguments(recipe), synchronized=True)
+    model.loss_stride = recipe.loss_stride
+    freeze(model, recipe.freeze)
+    sgd = SGD(
+        poly(recipe.learning_rate, total_steps, recipe.poly_power),
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        multipliers=[(HEAD_LAYERS, recipe.head_factor)],
+    )
+    model.compile(
+        # Small gradients would vanish in float16.
+        optimizer=LossScaleOptimizer(sgd) if recipe.precision == "float16" else sgd,
+        loss=SegmentationCrossentropy(),
+        metrics=[MeanIoU(num_classes), PixelAccuracy(num_classes)],
+        jit_compile=False,
+    )
+    return model
+
+
+def rate_warning(recipe: Recipe) -> str | None:
+    """Say in words that the learning rate is meant for the other kind of start, for a run that begins afresh.
+
+    Example:
+        >>> rate_warning(Recipe(weights="imagenet")), rate_warning(Recipe(**FROM_SCRATCH))
+        (None, None)
+        >>> rate_warning(Recipe())
+        'learning_rate=0.001 is for a pretrained backbone, and this one starts from random weights: ...'
+    """
+    scratch, default = FROM_SCRATCH["learning_rate"], Recipe.learning_rate
+    if recipe.freeze != "none":
+        frozen = f"freeze={recipe.freeze} keeps a backbone of random weights as it is: give it weights, or train it"
+        return frozen if recipe.weights is None else None
+    if recipe.weights is None and recipe.learning_rate < scratch / 2:
+        rates = " ".join(f"{name}={value:g}" for name, value in FROM_SCRATCH.items())
+        return (
+            f"learning_rate={recipe.learning_rate} is for a pretrained backbone, and this one starts from random "
+            f"weights: it would learn little; set {rates}, or give it weights"
+        )
+    if recipe.weights is not None and recipe.learning_rate >= scratch:
+        return (
+            f"learning_rate={recipe.learning_rate} is for a backbone that starts from random weights, and would "
+            f"undo those of weights={recipe.weights}: set learning_rate={default} head_factor={Recipe.head_factor:g}"
+        )
+    return None

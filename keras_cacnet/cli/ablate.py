@@ -14,61 +14,120 @@ from keras_cacnet.cli.arguments import (
     add_devices,
     add_protocol,
     add_recipe,
+    at_size_of,
+    fitted_recipe,
     given_paper_recipe,
     given_protocol,
+    given_purpose,
     given_settings,
     verbosity,
+    warnings_in_a_line,
 )
 from keras_cacnet.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from keras_cacnet.datasets import SegmentationDataset
+    from keras_cacnet.evaluation import Protocol
     from keras_cacnet.paper import Plan, Result
+    from keras_cacnet.paper.costs import Cost
 
 
 def add(command: AddCommand) -> None:
     """Add the command to the parser."""
-    parser = command("ablate", run, "train and score the rows of one of the paper's Tables 1 to 6, beside its figures")
+    text = "train and score the rows of one of the paper's Tables 1 to 6, with controls, beside its figures"
+    parser = command("ablate", run, text)
     parser.add_argument("--table", type=int, required=True, help="number of the table, 1 to 6")
     add_data(parser, required=False)
     add_devices(parser)
     parser.add_argument("--output", required=True, help="folder of the tables and of the runs, which they share")
     parser.add_argument("--seeds", type=_seeds, default=(0, 1, 2), help="such as 0,1,2; every row has them all")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="rows to run, by their names; all where none is given")
+    parser.add_argument(
+        "--against",
+        metavar="ROW",
+        help="row to compare the others with (default: that of the paper)",
+    )
+    parser.add_argument(
+        "--min-images",
+        type=int,
+        default=1,
+        metavar="N",
+        help="the mean IoU is over the classes that are in at least N of the scored images",
+    )
     parser.add_argument("--deep-backbone", help="backbone of Table 1's last row; resnet101 beside resnet50")
     parser.add_argument("--deep-weights", help="its weights, where the other rows have weights of their own")
     parser.add_argument("--dry-run", action="store_true", help="only list what would be trained, and what it costs")
     parser.add_argument(
+        "--scored-only", action="store_true", help="train nothing: write the tables of the runs that are scored already"
+    )
+    parser.add_argument(
         "--verbose", type=verbosity, default="auto", help="progress: auto, 0, 1 (bar) or 2 (a line an epoch)"
     )
     add_recipe(parser)
-    add_protocol(parser, "rows are scored as in the paper: several scales, mirrored, windows of the recipe's crop size")
+    add_protocol(
+        parser,
+        "rows are scored at a recipe's image_size on whole images, and where it has none as in the paper: several "
+        "scales, mirrored, windows of the recipe's crop size",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
-    from keras_cacnet.evaluation import Protocol
-    from keras_cacnet.files import write_atomically, write_json
-    from keras_cacnet.paper import Runs, ablate, dry_run, plan, scored_source, to_json, to_markdown
-    from keras_cacnet.paper.recipes import ENCODING_SCALES
+    from keras_cacnet.paper import (
+        Runs,
+        ablate,
+        dry_run,
+        images_by_class,
+        plan,
+        plan_costs,
+        require_seeds,
+        scored_source,
+    )
     from keras_cacnet.training.cluster import strategy_for
 
     strategy = strategy_for(options.devices or "1")  # before anything else runs on TensorFlow
-    published = given_paper_recipe(options)
-    base = given_settings(options, published.recipe if published else Recipe())
-    if published and published.starts_from:
-        raise ValueError(f"{published.name} starts from the network of {published.starts_from}, which no row has")
+    purpose = given_purpose(options)
+    published = None if purpose else given_paper_recipe(options)
+    chosen = purpose or published
+    if chosen and chosen.starts_from:
+        raise ValueError(f"{chosen.name} starts from the network of {chosen.starts_from}, which no row has")
     data = options.data or (published.data if published else None)
     if data is None:
-        raise ValueError("--data is missing: a folder, or the name of a data set; --recipe brings its own")
+        raise ValueError("--data is missing: a folder, or the name of a data set; the paper's recipes bring their own")
+    base = given_settings(options, chosen.recipe if chosen else Recipe())
     if base.seed != Recipe.seed:
         raise ValueError(f"seed={base.seed} is none of the settings of an ablation: give --seeds {base.seed}")
-    protocol = given_protocol(options) or Protocol(ENCODING_SCALES, flip=True, crop_size=base.crop_size)
-    laid = plan(options.table, base, protocol, options.rows, options.deep_backbone, options.deep_weights)
+    require_seeds(options.seeds)
+    if options.min_images < 1:
+        raise ValueError(f"--min-images must be at least 1, got {options.min_images}")
     dataset = open_dataset(data, options.data_dir)
+    if purpose:
+        base = given_settings(options, fitted_recipe(purpose, dataset, getattr(options, "settings", ())))
+    laid = plan(
+        options.table,
+        base,
+        _protocol(options, base),
+        options.rows,
+        options.deep_backbone,
+        options.deep_weights,
+        options.against,
+    )
     scored = scored_source(base, dataset)
     output = Path(options.output)
-    runs = Runs(output / "runs", dataset, str(data), options.data_dir, options.verbose, strategy)
+    images = images_by_class(scored, dataset.classes) if options.min_images > 1 else None
+    counted = None if images is None else [name for name, count in images.items() if count >= options.min_images]
+    if counted == []:
+        raise ValueError(f"--min-images {options.min_images}: no class is in so many of the {len(scored)} images")
+    runs = Runs(
+        output / "runs",
+        dataset,
+        str(data),
+        options.data_dir,
+        options.verbose,
+        strategy,
+        counted,
+        options.scored_only,
+    )
     if options.dry_run:
         print(dry_run(laid, runs, options.seeds))
         return 0
@@ -76,21 +135,55 @@ def run(options: argparse.Namespace) -> int:
         print("note: the backbone starts from random weights, the paper's from ImageNet's (--set weights=imagenet)")
     output.mkdir(parents=True, exist_ok=True)
     facts = _facts(laid, dataset, str(data), len(scored))
-    paths = {ending: output / f"table_{laid.table}.{ending}" for ending in ("md", "json")}
+    costs = plan_costs(laid, len(dataset.classes))
 
     def write(result: Result) -> None:
-        write_json(paths["json"], to_json(result, facts))
-        write_atomically(paths["md"], lambda part: part.write_text(to_markdown(result, facts)))
-        print(f"{len(laid.rows) * len(options.seeds) - result.missing} of {len(laid.rows) * len(options.seeds)} done")
+        done = len(laid.rows) * len(options.seeds) - result.missing
+        _write(output, result, facts, costs, (images, counted))
+        print(f"{done} of {len(laid.rows) * len(options.seeds)} done")
 
-    result = ablate(laid, runs, options.seeds, write)
-    print(to_markdown(result, facts))
-    for path in paths.values():
+    with warnings_in_a_line():
+        result = ablate(laid, runs, options.seeds, None if options.scored_only else write)
+    paths = _write(output, result, facts, costs, (images, counted))
+    print(paths[0].read_text())
+    for path in paths:
         print(f"written: {path}")
     for row in result.rows:
         for seed, error in row.errors.items():
             print(f"error: {row.row.name}, seed {seed}: {error}", file=sys.stderr)
     return 1 if result.failed else 0
+
+
+def _protocol(options: argparse.Namespace, base: Recipe) -> Protocol:
+    from keras_cacnet.evaluation import Protocol
+    from keras_cacnet.paper.recipes import ENCODING_SCALES
+
+    if (given := given_protocol(options)) is not None:
+        return at_size_of(base, given)
+    if base.image_size is not None:
+        return Protocol(image_size=base.image_size)
+    return Protocol(ENCODING_SCALES, flip=True, crop_size=base.crop_size)
+
+
+def _write(
+    output: Path,
+    result: Result,
+    facts: dict[str, Any],
+    costs: dict[str, Cost],
+    classes: tuple[dict[str, int] | None, list[str] | None],
+) -> list[Path]:
+    """Write table and figure, and give the paths of what there is of them; the first is the table to read."""
+    from keras_cacnet.files import write_atomically, write_json
+    from keras_cacnet.paper import draw, to_json, to_markdown
+
+    paths = [output / f"table_{result.plan.table}.{ending}" for ending in ("md", "json", "png")]
+    values = to_json(result, facts, costs, *classes)
+    write_json(paths[1], values)
+    write_atomically(paths[0], lambda part: part.write_text(to_markdown(values), encoding="utf-8"))
+    if not any(row.scores for row in result.rows):
+        return paths[:2]
+    write_atomically(paths[2], lambda part: draw(values, part))
+    return paths
 
 
 def _facts(laid: Plan, dataset: SegmentationDataset, data: str, scored: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from fractions import Fraction
@@ -18,6 +18,7 @@ from keras_cacnet.training.recipe_settings import with_settings
 
 if TYPE_CHECKING:
     from keras_cacnet import evaluation
+    from keras_cacnet.datasets import SegmentationDataset
     from keras_cacnet.paper import PaperRecipe
     from keras_cacnet.training.purposes import PurposeRecipe
     from keras_cacnet.training.run import Run
@@ -77,9 +78,12 @@ def add_protocol(
 def protocol_of(options: argparse.Namespace, trained: Run) -> evaluation.Protocol:
     """The protocol that is given, with the run's `image_size` unless it has a size of its own."""
     given = given_protocol(options)
-    if given is None:
-        return trained.protocol
-    return given if given.base_size or given.image_size else replace(given, image_size=trained.recipe.image_size)
+    return trained.protocol if given is None else at_size_of(trained.recipe, given)
+
+
+def at_size_of(recipe: Recipe, given: evaluation.Protocol) -> evaluation.Protocol:
+    """A protocol with the recipe's `image_size`, unless it has a size of its own."""
+    return given if given.base_size or given.image_size else replace(given, image_size=recipe.image_size)
 
 
 def given_protocol(options: argparse.Namespace) -> evaluation.Protocol | None:
@@ -132,6 +136,18 @@ def given_purpose(options: argparse.Namespace) -> PurposeRecipe | None:
     return RECIPES.get(options.recipe) or recipe_for(options.recipe, names)
 
 
+def fitted_recipe(purpose: PurposeRecipe, dataset: SegmentationDataset, words: Sequence[str]) -> Recipe:
+    """The recipe for these data, with the settings that words change; says why it is so."""
+    from keras_cacnet.training.purposes import fitted
+
+    asked = with_settings(purpose.recipe, words)
+    keys = [word.partition("=")[0].strip() for word in words]
+    recipe, reasons = fitted(replace(purpose, recipe=asked), dataset.source(asked.split), keys)
+    for reason in reasons:
+        print(f"fitted: {reason}")
+    return recipe
+
+
 def set_keys(options: argparse.Namespace) -> list[str]:
     """The settings that `--set` and `--precision` change, by name."""
     words = [word.partition("=")[0].strip() for word in getattr(options, "settings", ())]
@@ -179,7 +195,10 @@ def warnings_in_a_line() -> Iterator[None]:
 def verbosity(text: str) -> str | int:
     if text not in ("auto", "0", "1", "2"):
         raise argparse.ArgumentTypeError(f"{text!r} is none of auto, 0, 1, 2")
-    return text if text == "auto" else int(text)
+    if text == "auto":
+        # A bar in a file is thousands of lines.
+        return "auto" if sys.stdout.isatty() else 2
+    return int(text)
 
 
 def channels(text: str) -> str | tuple[int, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from keras_cacnet.cli.arguments import (
     add_devices,
     add_precision,
     add_recipe,
+    fitted_recipe,
     given_paper_recipe,
     given_purpose,
     given_settings,
@@ -23,7 +23,7 @@ from keras_cacnet.cli.arguments import (
     warnings_in_a_line,
 )
 from keras_cacnet.training.recipe import Recipe
-from keras_cacnet.training.recipe_settings import changes, with_settings
+from keras_cacnet.training.recipe_settings import changes
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -105,9 +105,9 @@ def run(options: argparse.Namespace) -> int:
         if purpose.starts_from and start_from is None:
             start_from = f"{output}-{purpose.starts_from}"
             print(f"first: {purpose.starts_from}, in {start_from}; then {purpose.name}, in {output}")
-            first = _fitted(RECIPES[purpose.starts_from], dataset, _settings_of_the_network(options))
+            first = fitted_recipe(RECIPES[purpose.starts_from], dataset, _settings_of_the_network(options))
             _train(first, dataset, start_from, options, strategy, (str(data), data_dir, purpose.starts_from), None)
-        recipe = _fitted(purpose, dataset, getattr(options, "settings", ()))
+        recipe = fitted_recipe(purpose, dataset, getattr(options, "settings", ()))
     recipe = given_settings(options, recipe)
     if purpose and purpose.starts_from and not options.start_from:
         # Those that are given are the start of the first run.
@@ -141,18 +141,6 @@ def _purpose_by_default(options: argparse.Namespace) -> PurposeRecipe | None:
         return None
     print(f"recipe: {laptop.name}, {laptop.title} (--recipe chooses another, see `keras-cacnet recipes`)")
     return laptop
-
-
-def _fitted(purpose: PurposeRecipe, dataset: SegmentationDataset, words: Sequence[str]) -> Recipe:
-    """The recipe for these data, with the settings that words change, and why it is so."""
-    from keras_cacnet.training.purposes import fitted
-
-    asked = with_settings(purpose.recipe, words)
-    keys = [word.partition("=")[0].strip() for word in words]
-    recipe, reasons = fitted(replace(purpose, recipe=asked), dataset.source(asked.split), keys)
-    for reason in reasons:
-        print(f"fitted: {reason}")
-    return recipe
 
 
 _OF_THE_SCHEDULE = (

@@ -1,18 +1,19 @@
 """The rows of a table: what they would cost, and training and scoring them, seed by seed, past rows that fail."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from keras_cacnet.models.cacnet import CaCNet
 from keras_cacnet.paper.ablation_rows import Plan, PlannedRow
 from keras_cacnet.paper.ablation_runs import Runs, Score, scored_split
-from keras_cacnet.paper.costs import costs
+from keras_cacnet.paper.costs import Cost, costs, total
 from keras_cacnet.pipeline.batches import reading_error
 from keras_cacnet.training.checkpoints import NonFiniteTraining
 from keras_cacnet.training.compiling import network_arguments
 from keras_cacnet.training.recipe import Recipe
 
+CONTROL_NOTE = "† This project's control, not the paper's: the heads' convolutions, and nothing re-weighted"
 _LONGEST_ERROR = 300
 _BACKWARD = 3
 """Operations of a training step over those of its forward pass: the backward pass takes about two more."""
@@ -74,7 +75,7 @@ def dry_run(plan: Plan, runs: Runs, seeds: Sequence[int]) -> str:
     for index, row in enumerate(plan.rows):
         shared.setdefault(row.recipe, []).append(index)
     lines = [f"{'rows':<44}{'runs':>6}{'there':>7}{'steps':>9}{'parameters':>12}{'training':>12}  folder"]
-    total, left = 0.0, 0
+    work, left = 0.0, 0
     for recipe, indices in shared.items():
         seeded = [replace(recipe, seed=seed) for seed in seeds]
         there = sum(
@@ -82,20 +83,21 @@ def dry_run(plan: Plan, runs: Runs, seeds: Sequence[int]) -> str:
         )
         images = len(runs.dataset.source(recipe.split))
         steps = max(images // recipe.batch_size, 1) * recipe.epochs
-        parameters, multiply_adds = _network(recipe, len(runs.dataset.classes))
+        parameters, multiply_adds = network_cost(recipe, len(runs.dataset.classes))
         training = _BACKWARD * multiply_adds * steps * recipe.batch_size
-        total += training * (len(seeds) - there)
+        work += training * (len(seeds) - there)
         left += len(seeds) - there
-        names = "; ".join(plan.rows[index].name for index in indices)
+        names = "; ".join(named(plan.rows[index].name, plan.rows[index].ours) for index in indices)
         folder = runs.path(seeded[0]).name
         cost = f"{parameters / 1e6:>11.2f}M{training / 1e15:>11.3f}P"
         lines.append(f"{names:<44}{len(seeds):>6}{there:>7}{steps:>9,}{cost}  {folder}")
     lines += [f"{name:<44}left out: {reason}" for name, reason in plan.left_out.items()]
+    lines += [CONTROL_NOTE] if any(row.ours for row in plan.rows) else []
     split = scored_split(plan.base)
     count = len(runs.dataset.source(split))
     lines += [
         "",
-        f"to train: {left} runs, about {total / 1e15:.3f}P multiply-adds ({_BACKWARD} times the forward passes)",
+        f"to train: {left} runs, about {work / 1e15:.3f}P multiply-adds ({_BACKWARD} times the forward passes)",
         f"to score: {count:,} images of {split} a row and seed; {plan.protocol.to_text()}",
     ]
     return "\n".join(lines)
@@ -106,7 +108,8 @@ def ablate(plan: Plan, runs: Runs, seeds: Sequence[int], on_change: Callable[[Re
 
     All rows have their first seed before any has its second, so a table that is broken off compares like with like.
     What `runs` has already is taken from there; calling again goes on where it stopped. An error of one run is kept
-    in the result and the next run begins; only an interruption ends it all.
+    in the result and the next run begins; only an interruption ends it all. Runs that `runs.scored_only` leaves out
+    are missing in the result.
 
     Args:
         plan: the rows.
@@ -120,8 +123,7 @@ def ablate(plan: Plan, runs: Runs, seeds: Sequence[int], on_change: Callable[[Re
     Raises:
         ValueError: no seeds, a seed below 0, or one that comes twice.
     """
-    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
-        raise ValueError(f"seeds must be numbers of 0 or more, at least one and each once; got {list(seeds)}")
+    require_seeds(seeds)
     result = Result(plan, tuple(seeds), tuple(RowResult(row) for row in plan.rows))
     diverged: dict[Path, str] = {}
     for seed in seeds:
@@ -131,8 +133,8 @@ def ablate(plan: Plan, runs: Runs, seeds: Sequence[int], on_change: Callable[[Re
             try:
                 if folder in diverged:  # with another protocol of Table 2; it would diverge again
                     row.errors[seed] = diverged[folder]
-                else:
-                    row.scores[seed] = runs.score(recipe, row.row.protocol)
+                elif (score := runs.score(recipe, row.row.protocol)) is not None:
+                    row.scores[seed] = score
             except Exception as error:  # whatever it is, the other rows can still be run
                 row.errors[seed] = _told(error)
                 if isinstance(error, NonFiniteTraining):
@@ -142,11 +144,48 @@ def ablate(plan: Plan, runs: Runs, seeds: Sequence[int], on_change: Callable[[Re
     return result
 
 
-def _network(recipe: Recipe, num_classes: int) -> tuple[int, int]:
+def require_seeds(seeds: Sequence[int]) -> None:
+    """Refuse seeds that are none.
+
+    Args:
+        seeds: the seeds of all rows.
+
+    Raises:
+        ValueError: no seeds, a seed below 0, or one that comes twice.
+    """
+    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds must be numbers of 0 or more, at least one and each once; got {list(seeds)}")
+
+
+def named(row: str, ours: bool) -> str:
+    """The name of a row as it is shown: controls, which the paper does not have, are marked.
+
+    Example:
+        >>> named("none + GP", ours=True)
+        'none + GP †'
+    """
+    return f"{row} †" if ours else row
+
+
+def network_cost(recipe: Recipe, num_classes: int) -> Cost:
+    """Count the parameters and multiply-adds of a recipe's network in training, for one crop.
+
+    Args:
+        recipe: the settings; the network is built without its weights.
+        num_classes: number of classes.
+    """
     model = CaCNet(num_classes, **network_arguments(replace(recipe, weights=None)))
     counted = costs(model, recipe.crop_size, recipe.crop_size)
-    parts = [cost for part, cost in counted.items() if part != "imagenet_fc"]
-    return sum(cost.parameters for cost in parts), sum(cost.multiply_adds for cost in parts)
+    return total(cost for part, cost in counted.items() if part != "imagenet_fc")
+
+
+def plan_costs(plan: Plan, num_classes: int) -> Mapping[str, Cost]:
+    """The `network_cost` of every row by its name; rows of one recipe are counted once."""
+    known: dict[Recipe, Cost] = {}
+    for row in plan.rows:
+        if row.recipe not in known:
+            known[row.recipe] = network_cost(row.recipe, num_classes)
+    return {row.name: known[row.recipe] for row in plan.rows}
 
 
 def _told(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The rows of the paper's Tables 1 to 6, as changes of one recipe, and the plan of a table."""
+"""The rows of the paper's Tables 1 to 6 and this project's controls, as changes of one recipe; the plan of a table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,23 +26,29 @@ class Variant:
     """A row of a table, as what it changes.
 
     Args:
-        row: its name in `paper.TABLES`.
+        row: its name in `paper.TABLES`, or of a control.
         changes: settings that differ from CaC-Net in full.
         views: "all" of the protocol, "mirrored" for one scale with flip, "one" for one scale without.
         deeper: whether the row has the deeper backbone.
+        control: the row of the table with the same convolutions and the same pooled branch that re-weights nothing.
+        ours: whether it is such a control itself, which the paper does not have.
     """
 
     row: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     views: Literal["all", "mirrored", "one"] = "all"
     deeper: bool = False
+    control: str | None = None
+    ours: bool = False
 
 
 VARIANTS: dict[int, tuple[Variant, ...]] = {
     1: (
         Variant("FCN", {"num_heads": 0, "global_pooling": False}),
-        Variant("CaC", {"global_pooling": False}),
-        Variant("CaC + GP"),
+        Variant("none", {"reweighting": "none", "global_pooling": False}, ours=True),
+        Variant("none + GP", {"reweighting": "none"}, ours=True),
+        Variant("CaC", {"global_pooling": False}, control="none"),
+        Variant("CaC + GP", control="none + GP"),
         Variant("CaC + GP, ResNet-101", deeper=True),
     ),
     2: (
@@ -65,15 +71,17 @@ VARIANTS: dict[int, tuple[Variant, ...]] = {
         Variant("{1, 2, 3, 4}", {"dilation_rates": (1, 2, 3, 4)}),
     ),
     6: (
-        Variant("Fixed", {"reweighting": "fixed"}),
-        Variant("FC", {"reweighting": "fc"}),
-        Variant("GAP", {"reweighting": "gap"}),
-        Variant("SEHead", {"reweighting": "se"}),
-        Variant("EncHead", {"reweighting": "enc"}),
-        Variant("Ours"),
+        Variant("None", {"reweighting": "none"}, ours=True),
+        Variant("Fixed", {"reweighting": "fixed"}, control="None"),
+        Variant("FC", {"reweighting": "fc"}, control="None"),
+        Variant("GAP", {"reweighting": "gap"}, control="None"),
+        Variant("SEHead", {"reweighting": "se"}, control="None"),
+        Variant("EncHead", {"reweighting": "enc"}, control="None"),
+        Variant("Ours", control="None"),
     ),
 }
-"""The rows of every table that can be run, in the paper's order."""
+"""The rows of every table that can be run, in the paper's order, and before what they are a control for this project's
+controls."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +89,20 @@ class PlannedRow:
     """A row as it is trained and scored.
 
     Args:
-        name: its name in `paper.TABLES`.
+        name: its name in `paper.TABLES`, or of a control.
         recipe: the settings; the seed is that of the base recipe and is replaced for every run.
         protocol: how it is scored.
         notes: where it is not what the paper's row is, or not scored as the others are.
+        control: the row that re-weights nothing and is otherwise the same.
+        ours: whether it is such a control, which the paper does not have.
     """
 
     name: str
     recipe: Recipe
     protocol: Protocol
     notes: tuple[str, ...] = ()
+    control: str | None = None
+    ours: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,7 @@ class Plan:
         protocol: the protocol that the rows are scored by.
         rows: the rows.
         left_out: the rows that are not run, with the reason.
+        reference: the row that the others are compared with.
     """
 
     table: int
@@ -110,11 +123,7 @@ class Plan:
     protocol: Protocol
     rows: tuple[PlannedRow, ...]
     left_out: Mapping[str, str]
-
-    @property
-    def reference(self) -> str:
-        """The row that the others are compared with."""
-        return str(TABLES[self.table].reference)
+    reference: str
 
 
 def plan(
@@ -124,8 +133,9 @@ def plan(
     rows: Sequence[str] | None = None,
     deep_backbone: str | None = None,
     deep_weights: str | None = None,
+    against: str | None = None,
 ) -> Plan:
-    """Lay out the rows of one of the paper's tables.
+    """Lay out the rows of one of the paper's tables, with this project's controls.
 
     Args:
         table: its number, 1 to 6.
@@ -136,6 +146,7 @@ def plan(
         deep_backbone: backbone of Table 1's last row; by default that of `DEEPER`, and where there is none the row
             is left out.
         deep_weights: weights of that backbone; the base's where these are None or "imagenet".
+        against: name of the row to compare the others with; the one that the paper compares with where None.
 
     Returns:
         The plan.
@@ -155,7 +166,7 @@ def plan(
     if table not in VARIANTS:
         raise ValueError(f"table must be one of {', '.join(map(str, VARIANTS))}, the ablations; got {table}")
     known = [variant.row for variant in VARIANTS[table]]
-    for row in rows or ():
+    for row in (*(rows or ()), *([against] if against else [])):
         if row not in known:
             raise ValueError(f"Table {table} has no row {row!r}; its rows are {'; '.join(known)}")
     _require_full_network(table, base)
@@ -186,9 +197,9 @@ def plan(
         size = recipe.input_size
         if size is not None and shown.crop_size != size:
             shown = replace(shown, crop_size=size)
-            notes.append(f"it takes images of one size alone, so it is scored in windows of {size} pixels")
-        planned.append(PlannedRow(variant.row, recipe, shown, tuple(notes)))
-    return Plan(table, base, protocol, tuple(planned), left_out)
+            notes.append(f"it takes images of one size only, so it is scored in windows of {size} pixels")
+        planned.append(PlannedRow(variant.row, recipe, shown, tuple(notes), variant.control, variant.ours))
+    return Plan(table, base, protocol, tuple(planned), left_out, against or str(TABLES[table].reference))
 
 
 def _require_full_network(table: int, base: Recipe) -> None:

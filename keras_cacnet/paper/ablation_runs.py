@@ -3,13 +3,19 @@
 import gc
 import hashlib
 import json
+import statistics
+import time
 import warnings
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from keras_cacnet.datasets import shares_images
+from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.examining import examine_mask, for_all
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.scoring import evaluate
@@ -17,15 +23,26 @@ from keras_cacnet.files import write_json
 from keras_cacnet.pipeline.batches import evaluation_batches
 from keras_cacnet.training.checkpoints import TrainingWarning
 from keras_cacnet.training.recipe import Recipe
+from keras_cacnet.training.run import begun
 from keras_cacnet.training.start import Job
 from keras_cacnet.training.trainer import train
 
 
 class Score(NamedTuple):
-    """The scores of one run, as shares."""
+    """The scores of one run, as shares.
+
+    Args:
+        pixel_accuracy: the pixel accuracy.
+        mean_iou: the mean over the classes that count.
+        classes: the IoU of every class; None for one that is neither there nor predicted.
+        processor_seconds: what training and scoring took of all processors together; None where a run was broken off
+            and went on, or was trained for another row.
+    """
 
     pixel_accuracy: float
     mean_iou: float
+    classes: Mapping[str, float | None]
+    processor_seconds: float | None
 
 
 class Runs:
@@ -42,6 +59,8 @@ class Runs:
         data_dir: where the user said that it lies, for the record.
         verbose: as for `keras.Model.fit`.
         strategy: the devices to train on; by default those of the scope that a run is trained in.
+        counted: names of the classes whose IoU counts in the mean; where None, those that are in the scored masks.
+        scored_only: train and score nothing, and give only the scores that are there.
     """
 
     def __init__(
@@ -52,6 +71,8 @@ class Runs:
         data_dir: str | Path | None = None,
         verbose: str | int = "auto",
         strategy: tf.distribute.Strategy | None = None,
+        counted: Collection[str] | None = None,
+        scored_only: bool = False,
     ) -> None:
         self.folder = Path(folder)
         self.dataset = dataset
@@ -59,6 +80,8 @@ class Runs:
         self.data_dir = data_dir
         self.verbose = verbose
         self.strategy = strategy
+        self.counted = counted
+        self.scored_only = scored_only
 
     def path(self, recipe: Recipe) -> Path:
         """The folder of a run."""
@@ -74,7 +97,7 @@ class Runs:
         """The file of a run's scores under a protocol."""
         return self.path(recipe) / f"evaluation_{scored_split(recipe)}_{_digest(protocol.to_json())}.json"
 
-    def score(self, recipe: Recipe, protocol: Protocol) -> Score:
+    def score(self, recipe: Recipe, protocol: Protocol) -> Score | None:
         """Train and score a run, or what of it is not there yet.
 
         The last checkpoint is scored: the best one was chosen on the images that are scored here.
@@ -84,7 +107,7 @@ class Runs:
             protocol: how images are shown to the network.
 
         Returns:
-            The scores.
+            The scores; None where they are not there and `scored_only` asks for no others.
 
         Raises:
             ValueError: whatever `train` and `evaluate` refuse, or a split without a labelled pixel.
@@ -92,8 +115,11 @@ class Runs:
         """
         path = self.scores_path(recipe, protocol)
         if path.is_file():
-            return _read(path)
-        folder = path.parent
+            return self._read(path)
+        if self.scored_only:
+            return None
+        folder, began = path.parent, time.process_time()
+        whole = not begun(folder)
         job = Job(recipe, self.dataset, folder, resume=True, data=self.data, data_dir=self.data_dir)
         with warnings.catch_warnings():
             # Trained already for another row, or stopped before it was scored.
@@ -104,17 +130,28 @@ class Runs:
             model,
             evaluation_batches(source, self.dataset.classes),
             self.dataset.classes,
-            progress=self.verbose != 0,
+            progress=self.verbose in ("auto", 1),
             count=len(source),
             protocol=protocol,
         )
         if not report.pixels:
             raise ValueError(f"{self.dataset.name} has no labelled pixel in {split}: there is nothing to score")
-        facts = {"split": split, "checkpoint": "last", "protocol": protocol.to_json()}
+        spent = round(time.process_time() - began, 1) if whole else None
+        facts = {"split": split, "checkpoint": "last", "processor_seconds": spent, "protocol": protocol.to_json()}
         write_json(path, {**facts, **report.to_json()})
         del model
         gc.collect()  # networks refer to themselves; without this the next one would be built beside this one
-        return _read(path)
+        return self._read(path)
+
+    def _read(self, path: Path) -> Score:
+        try:
+            values = json.loads(path.read_text())
+            classes = {row["name"]: row["iou"] for row in values["classes"]}
+            there = [row["name"] for row in values["classes"] if row["pixels"]]
+            mean = statistics.fmean(classes[name] for name in (there if self.counted is None else self.counted))
+            return Score(float(values["pixel_accuracy"]), mean, classes, values.get("processor_seconds"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} cannot be read ({error}): remove it, and the run is scored again") from error
 
 
 def scored_split(recipe: Recipe) -> str:
@@ -142,12 +179,18 @@ def scored_source(recipe: Recipe, dataset: SegmentationDataset) -> Source:
     return source
 
 
-def _read(path: Path) -> Score:
-    try:
-        values = json.loads(path.read_text())
-        return Score(float(values["pixel_accuracy"]), float(values["mean_iou"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}): remove it, and the run is scored again") from error
+def images_by_class(source: Source, classes: ClassTable) -> dict[str, int]:
+    """Count the images that every class is in, by its name.
+
+    Args:
+        source: the images; only their masks are read, several at once.
+        classes: the classes.
+    """
+    seen = np.zeros(len(classes), "int64")
+    for _, pixels, _ in for_all(lambda example: examine_mask(example, classes), source):
+        if pixels is not None:
+            seen += pixels[list(classes.ids)] > 0
+    return dict(zip(classes.names, seen.tolist(), strict=True))
 
 
 def _label(recipe: Recipe) -> str:

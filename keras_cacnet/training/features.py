@@ -118,14 +118,14 @@ class Features:
         """The numbers of the shards that are not there, or not whole."""
         return [shard for shard in range(-(-self.count // self.shard_size)) if self._opened(shard) is None]
 
-    def fill(self, model: SegmentationNetwork, source: Source, classes: ClassTable, verbose: bool = True) -> None:
+    def fill(self, model: SegmentationNetwork, source: Source, classes: ClassTable, verbose: str | int = 1) -> None:
         """Compute what is not there yet, a shard at a time: broken off, it goes on with the next one.
 
         Args:
             model: the network whose features they are.
             source: the images and masks.
             classes: the data set's classes.
-            verbose: say what it takes, and show Keras' progress bar.
+            verbose: as for `keras.Model.fit`: 0 says nothing, 2 what it takes, 1 and "auto" show a progress bar too.
 
         Raises:
             OSError: there is no room on the disk, or the folder cannot be written.
@@ -145,7 +145,7 @@ class Features:
             autograph=False,
         )
         spans = [range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.count)) for shard in missing]
-        bar = keras.utils.Progbar(sum(map(len, spans)), unit_name="view") if verbose else None
+        bar = keras.utils.Progbar(sum(map(len, spans)), unit_name="view") if verbose in ("auto", 1) else None
         for shard, span in zip(missing, spans, strict=True):
             arrays = self._empty(len(span))
             batches = self.views.stream(source, classes, span.start, span.stop).batch(_BATCH).prefetch(2)

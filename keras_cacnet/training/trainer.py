@@ -119,7 +119,7 @@ def _training(job: Job, start: Start, verbose: str | int) -> Callable[[tf.distri
     if recipe.cached_views:
         views = Views(recipe.cached_views, **crops)
         features = Features.of(start.model, start.source, views, recipe.cached_dtype, start.digest)
-        features.fill(start.model, start.source, classes, verbose=verbose != 0)
+        features.fill(start.model, start.source, classes, verbose)
 
     def share(context: tf.distribute.InputContext) -> tf.data.Dataset:
         steps: dict[str, Any] = {

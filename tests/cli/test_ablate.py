@@ -7,6 +7,8 @@ import signal
 import pytest
 
 from keras_cacnet.cli import main
+from keras_cacnet.paper import ablation
+from keras_cacnet.paper.costs import Cost
 from keras_cacnet.training import Run
 from keras_cacnet.training.checkpoints import Checkpoints
 
@@ -21,6 +23,14 @@ def workplace(tmp_path_factory, write_coast):
     root = tmp_path_factory.mktemp("ablate")
     write_coast(root / "coast")
     return root
+
+
+@pytest.fixture(autouse=True)
+def no_counting():
+    """Parameters and multiply-adds are tested in tests/paper; here their networks would be built for every row."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ablation, "network_cost", lambda recipe, classes: Cost(recipe.num_heads, classes))
+        yield
 
 
 def words(workplace, output, table, *more):
@@ -94,6 +104,35 @@ def test_a_dry_run_touches_nothing(workplace, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_laptop_is_fitted_and_scored_at_its_size(workplace, tmp_path, capfd, monkeypatch):
+    """From the data to table and figure, in a file instead of a terminal; then the table from the runs only."""
+    monkeypatch.setenv("KERAS_CACNET_DATA", str(tmp_path / "cache"))
+    small = "--set backbone=resnet14_narrow weights=none head_channels=8 num_heads=2 image_size=48 epochs=1".split()
+    chosen = ["--recipe", "laptop", "--rows", "none", "CaC", "--against", "none", "--seeds", "0", *small]
+    assert main(words(workplace, tmp_path / "out", 1, *chosen, "--min-images", "2")) == 0
+    out, err = capfd.readouterr()
+    assert re.search(r"^fitted: images have long sides of up to \d+ pixels: image_size=48 crop_size=32$", out, re.M)
+    assert "━" not in out
+    assert re.search(r"^warning: freeze=backbone keeps a backbone of random weights as it is: [^\n]*$", err, re.M)
+    assert "TrainingWarning" not in err
+    table = json.loads((tmp_path / "out/table_1.json").read_text())
+    assert (table["protocol"]["image_size"], table["protocol"]["crop_size"]) == (48, None)
+    assert table["images_by_class"] == dict.fromkeys(table["classes_that_count"], 2)
+    first, last = table["rows"]
+    assert (first["ours"], last["ours"], table["reference"]) == (True, False, "none")
+    assert (last["parameters"], last["multiply_adds"]) == (2, 2)
+    assert all(row["processor_seconds"] > 0 for row in table["rows"])
+    assert last["mean_iou"]["to_control"]["mean"] == last["mean_iou"]["to_reference"]["mean"]
+    assert (tmp_path / "out/table_1.png").read_bytes().startswith(b"\x89PNG")
+
+    monkeypatch.setattr("keras_cacnet.paper.ablation_runs.train", None)
+    again = [*chosen[:7], "--seeds", "0,1", *small, "--scored-only", "--scales", "1.0"]
+    assert main(words(workplace, tmp_path / "out", 1, *again)) == 0
+    kept = json.loads((tmp_path / "out/table_1.json").read_text())
+    assert [row["runs"][0]["mean_iou"] for row in kept["rows"]] == [row["runs"][0]["mean_iou"] for row in table["rows"]]
+    assert kept["missing"] == 2
+
+
 def test_without_a_protocol_it_is_the_papers(workplace, tmp_path, capsys):
     settings = [word for word in SETTINGS if word not in ("--scales", "1.0")]
     assert main(words(workplace, tmp_path / "out", 4, "--dry-run", "--rows", "3 + 3", *settings)) == 0
@@ -114,6 +153,11 @@ def test_without_a_protocol_it_is_the_papers(workplace, tmp_path, capsys):
         (["--seeds", "1,1"], "at least one and each once"),
         (["--recipe", "pascal_context_fcn_resnet50"], "num_heads is what the tables vary"),
         (["--recipe", "voc2012_resnet101_finetune"], "starts from the network of voc2012_resnet101, which no row has"),
+        (["--recipe", "finetune"], "finetune starts from the network of laptop, which no row has"),
+        (["--recipe", "labtop"], "did you mean laptop?"),
+        (["--against", "H = 9"], "Table 3 has no row 'H = 9'"),
+        (["--min-images", "0"], "--min-images must be at least 1, got 0"),
+        (["--min-images", "3"], "--min-images 3: no class is in so many of the 2 images"),
         (["--set", "split=val", "validation_split=none"], "has images of val, which is trained on"),
     ],
 )

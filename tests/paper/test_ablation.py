@@ -1,11 +1,16 @@
 """Which runs are trained, shared, resumed and reported, with a training that takes no time."""
 
+import io
+import itertools
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from keras_cacnet.datasets import ClassTable, Example
 from keras_cacnet.evaluation import Protocol
-from keras_cacnet.paper import ablate, plan
+from keras_cacnet.paper import Runs, ablate, ablation_runs, images_by_class, plan
 from keras_cacnet.training.checkpoints import NonFiniteTraining
 
 WHOLE = Protocol()
@@ -30,12 +35,24 @@ def test_rows_of_one_recipe_are_trained_once(bench, base):
 
 def test_tables_share_their_runs(bench, base):
     ablate(plan(1, base, WHOLE), bench.runs, [0])
-    assert len(bench.trained) == 3
+    assert len(bench.trained) == 5
     result = ablate(plan(3, base, WHOLE), bench.runs, [0])
-    assert [recipe.num_heads for recipe in bench.trained[3:]] == [1, 3, 4]
+    assert [recipe.num_heads for recipe in bench.trained[5:]] == [1, 3, 4]
     assert names(result)["H = 2"].scores[0].pixel_accuracy == 0.5
     ablate(plan(3, base, WHOLE), bench.runs, [0])
-    assert len(bench.trained) == len(bench.evaluated) == 6
+    assert len(bench.trained) == len(bench.evaluated) == 8
+    # The control of Table 6 is Table 1's with the pooled branch.
+    ablate(plan(6, base, WHOLE, rows=["None", "Ours"]), bench.runs, [0])
+    assert len(bench.trained) == 8
+
+
+def test_only_what_is_scored(bench, base):
+    ablate(plan(1, base, WHOLE, rows=["FCN", "none"]), bench.runs, [0])
+    only = Runs(bench.runs.folder, bench.runs.dataset, verbose=0, scored_only=True)
+    result = ablate(plan(1, base, WHOLE), only, [0, 1])
+    assert len(bench.trained) == 2
+    assert {name: list(row.scores) for name, row in names(result).items() if row.scores} == {"FCN": [0], "none": [0]}
+    assert (result.missing, result.failed) == (8, False)
 
 
 def test_other_data_or_settings_are_other_runs(bench, base):
@@ -58,7 +75,7 @@ def test_a_broken_table_goes_on_where_it_stopped(bench, base):
 
     seen = []
     bench.fail = kill
-    laid = plan(1, base, WHOLE)
+    laid = plan(1, base, WHOLE, rows=["FCN", "CaC", "CaC + GP"])
     with pytest.raises(KeyboardInterrupt):
         ablate(laid, bench.runs, [0, 1], lambda result: seen.append(result.missing))
     assert seen == [5, 4]
@@ -108,14 +125,42 @@ def test_a_run_that_diverged_is_not_tried_again_for_another_protocol(bench, base
 def test_scores_are_kept_with_what_they_depend_on(bench, base):
     bench.scores = lambda recipe, protocol: 250
     score = bench.runs.score(base, PAPERS)
-    assert score == (0.25, 0.125)  # of two classes one is never right
+    assert score[:3] == (0.25, 0.25, {"sky": 0.25, "sea": 0.0})  # there is no sea in the masks
     path = bench.runs.scores_path(base, PAPERS)
     kept = json.loads(path.read_text())
     assert (kept["checkpoint"], kept["split"], kept["protocol"]["scales"]) == ("last", "val", [0.5, 1.0])
     assert path != bench.runs.scores_path(base, WHOLE)
+    counted = Runs(bench.runs.folder, bench.runs.dataset, counted=["sky", "sea"])
+    assert counted.score(base, PAPERS).mean_iou == 0.125
+    assert len(bench.evaluated) == 1
     path.write_text("{")
     with pytest.raises(ValueError, match=r"evaluation_val_\w+\.json cannot be read .*remove it"):
         bench.runs.score(base, PAPERS)
+
+
+def test_the_processor_is_timed_where_a_run_was_not_broken_off(bench, base, monkeypatch):
+    clock = itertools.count(0, 7)
+    monkeypatch.setattr(ablation_runs.time, "process_time", lambda: next(clock))
+    assert bench.runs.score(base, PAPERS).processor_seconds == 7
+    assert bench.runs.score(base, PAPERS).processor_seconds == 7  # from the file
+    assert bench.runs.score(base, WHOLE).processor_seconds is None  # trained already
+    # Files from before it was recorded.
+    path = bench.runs.scores_path(base, PAPERS)
+    values = json.loads(path.read_text())
+    del values["processor_seconds"]
+    path.write_text(json.dumps(values))
+    assert bench.runs.score(base, PAPERS).processor_seconds is None
+
+
+def test_images_are_counted_by_class():
+    def mask(*ids):
+        file = io.BytesIO()
+        Image.fromarray(np.array([ids], "uint8")).save(file, "PNG")
+        return Example("one", b"", file.getvalue())
+
+    classes = ClassTable(("sky", "sea", "sand"), ((9, 9, 9), (8, 8, 8), (7, 7, 7)), ids=(3, 7, 9))
+    examples = [mask(3, 3, 255), mask(7, 3), mask(255, 255), mask(3, 7)]
+    assert images_by_class(examples, classes) == {"sky": 3, "sea": 2, "sand": 0}
 
 
 @pytest.mark.parametrize("seeds", [[], [0, 0], [-1]])

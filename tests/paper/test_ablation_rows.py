@@ -17,16 +17,21 @@ def plans():
     return {table: plan(table, Recipe(weights="imagenet"), PAPERS) for table in VARIANTS}
 
 
+def papers(laid):
+    return [row for row in laid.rows if not row.ours]
+
+
 def test_every_row_of_the_paper_is_there_in_its_order(plans):
     assert sorted(plans) == [1, 2, 3, 4, 5, 6]
     for table, laid in plans.items():
-        assert tuple(row.name for row in laid.rows) == TABLES[table].names
+        assert tuple(row.name for row in laid.rows if not row.ours) == TABLES[table].names
+        assert not {row.name for row in laid.rows if row.ours} & set(TABLES[table].names)
         assert laid.reference in TABLES[table].names
         assert not laid.left_out
 
 
 def test_the_marks_of_table_1_are_the_recipes(plans):
-    for row in plans[1].rows:
+    for row in papers(plans[1]):
         cells = {column: TABLES[1].cell(row.name, column) for column in TABLES[1].columns}
         assert row.recipe.num_heads == (2 if cells["CaC"] else 0)
         assert row.recipe.global_pooling == bool(cells["GP"])
@@ -54,13 +59,21 @@ def test_the_names_of_tables_3_to_6_are_the_recipes(plans):
         assert row.name == "{} + {}".format(*(sizes if len(sizes) == 2 else sizes * 2))
     for row in plans[5].rows:
         assert row.recipe.dilation_rates == tuple(map(int, re.findall(r"\d", row.name)))
-    names = {"fixed": "Fixed", "fc": "FC", "gap": "GAP", "se": "SEHead", "enc": "EncHead", "cac": "Ours"}
+    names = {
+        "none": "None",
+        "fixed": "Fixed",
+        "fc": "FC",
+        "gap": "GAP",
+        "se": "SEHead",
+        "enc": "EncHead",
+        "cac": "Ours",
+    }
     assert [row.name for row in plans[6].rows] == [names[row.recipe.reweighting] for row in plans[6].rows]
 
 
 def test_rows_change_nothing_else(plans):
     varied = {
-        1: {"num_heads", "global_pooling", "backbone"}, 2: {"auxiliary_weight"}, 3: {"num_heads"},
+        1: {"num_heads", "global_pooling", "backbone", "reweighting"}, 2: {"auxiliary_weight"}, 3: {"num_heads"},
         4: {"kernel_sizes"}, 5: {"dilation_rates"}, 6: {"reweighting"},
     }  # fmt: skip
     for table, laid in plans.items():
@@ -75,6 +88,24 @@ def test_cac_net_in_full_is_one_recipe_in_all_tables(plans):
     full = {1: "CaC + GP", 2: "DS + Flip + MS", 3: "H = 2", 4: "3 + 3", 5: "{1, 2, 3}", 6: "Ours"}
     recipes = {row.recipe for table, laid in plans.items() for row in laid.rows if row.name == full[table]}
     assert len(recipes) == 1
+
+
+def test_controls_differ_from_their_rows_in_the_reweighting_only(plans):
+    controls = {(table, row.name): row.recipe for table, laid in plans.items() for row in laid.rows if row.ours}
+    assert list(controls) == [(1, "none"), (1, "none + GP"), (6, "None")]
+    assert controls[6, "None"] == controls[1, "none + GP"]
+    compared = {(table, row.name): row for table, laid in plans.items() for row in laid.rows if row.control}
+    assert [name for table, name in compared if table == 1] == ["CaC", "CaC + GP"]
+    assert {name for table, name in compared if table == 6} == set(TABLES[6].names)
+    for (table, _), row in compared.items():
+        assert replace(row.recipe, reweighting="none") == controls[table, row.control]
+
+
+def test_the_row_to_compare_with():
+    assert plan(1, Recipe(), PAPERS, ["CaC", "none"]).reference == "FCN"
+    assert plan(1, Recipe(), PAPERS, ["CaC", "none"], against="none").reference == "none"
+    with pytest.raises(ValueError, match="Table 1 has no row 'nothing'; its rows are FCN; none; none \\+ GP; CaC;"):
+        plan(1, Recipe(), PAPERS, against="nothing")
 
 
 def test_fc_is_scored_in_windows_of_its_one_size():
@@ -92,7 +123,7 @@ def test_the_deeper_backbone():
     small = Recipe(backbone="resnet18")
     last = "CaC + GP, ResNet-101"
     laid = plan(1, small, PAPERS)
-    assert [row.name for row in laid.rows] == ["FCN", "CaC", "CaC + GP"]
+    assert [row.name for row in laid.rows] == ["FCN", "none", "none + GP", "CaC", "CaC + GP"]
     assert "no deeper backbone goes with resnet18; --deep-backbone" in laid.left_out[last]
     with pytest.raises(ValueError, match="no deeper backbone goes with resnet18"):
         plan(1, small, PAPERS, rows=[last])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +170,7 @@ def _write(
     output: Path,
     result: Result,
     facts: dict[str, Any],
-    costs: dict[str, Cost],
+    costs: Mapping[str, Cost],
     classes: tuple[dict[str, int] | None, list[str] | None],
 ) -> list[Path]:
     """Write table and figure, and give the paths of what there is of them; the first is the table to read."""

@@ -8,7 +8,7 @@ WORKERS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export CUDA_VISIBLE_DEVICES ?= -1
 
-.PHONY: quickstart test test-slow lint clean
+.PHONY: quickstart test test-slow lint docs docs-links clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/python examples/quickstart.py
@@ -23,6 +23,13 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/installed-test
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
+
+# Links to other hosts; needs the network, which `make docs` does not.
+docs-links: $(VENV)/installed-test
+	$(BIN)/python -m sphinx -b linkcheck docs docs/_build/links
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -48,4 +55,4 @@ $(RUNTIMES): $(VENV)/installed-test
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist quickstart examples/browser/node_modules examples/browser/dist
+	rm -rf $(VENV) build dist docs/_build quickstart examples/browser/node_modules examples/browser/dist

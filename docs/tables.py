@@ -1,4 +1,4 @@
-"""Prints the tables of docs/results.md, docs/delivery.md and examples/browser from the JSON in benchmarks/results.
+"""Prints the tables of docs/ and examples/browser from the JSON in benchmarks/results.
 
 python docs/tables.py
 """

@@ -45,12 +45,10 @@ def saved_model(
 ) -> Path:
     """Export a model as a SavedModel that takes photographs as they are.
 
-    | signature | takes | gives |
-    |---|---|---|
-    | `serving_default` | `images`, uint8 | `class_ids`, `probabilities` |
-    | `serve_float` | `images`, float32 in 0..255 | the same |
-    | `serve_encoded` | `image_bytes`, JPEG or PNG files of any sizes | `class_ids`, `sizes` |
-    | `serve_multiscale` | `images`, uint8 | `class_ids`, `probabilities`; written where `multiscale` is given |
+    - `serving_default`: `images`, uint8, to `class_ids` and `probabilities`
+    - `serve_float`: `images`, float32 in 0..255, to the same
+    - `serve_encoded`: `image_bytes`, JPEG or PNG files of any sizes, to `class_ids` and `sizes`
+    - `serve_multiscale`: as `serving_default`; written where `multiscale` is given
 
     Normalisation is in the graph, so there is nothing to prepare; class indices and probabilities belong to the
     classes in the order of the table, which is written to `assets.extra/classes.json`. Only the variables that

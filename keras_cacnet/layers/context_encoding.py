@@ -16,7 +16,7 @@ class ContextEncodingLayer(ReweightingLayer):
     """Re-weights the channels by what a learned dictionary finds in the features ("EncHead").
 
     A 1x1 convolution without bias, batch norm and ReLU give the descriptors z. Each of K codewords d with a
-    smoothing factor f takes a share of every descriptor, the softmax over codewords of f |z - d|^2, and collects
+    smoothing factor f takes a share of every descriptor, the softmax over codewords of `f |z - d|^2`, and collects
     the residuals z - d by it. Batch norm over codewords, ReLU and the mean over codewords give the encoding e;
     W = 1 + sigmoid(FC(e)), between 1 and 2, is the same at every position. Trainable parameters:
     2 c^2 + 3 c + K c + 3 K.

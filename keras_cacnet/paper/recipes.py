@@ -150,9 +150,13 @@ BESIDE_SETTINGS = (
     "crops are filled up with black on the right and at the bottom, as void (PyTorch-Encoding's; the paper is silent)",
     "random scales are of the image's own size (PyTorch-Encoding scales the long side of a base size)",
     "batch norm takes its statistics over the whole batch, whatever the number of devices, as the paper's Sync-BN",
-    "the scales, windows and fusion of the evaluation",
+    "the scales and windows of the evaluation are PyTorch-Encoding's",
+    "scores are fused by the mean of softmaxes (PyTorch-Encoding: exp_sum); absent classes are left out of the mean "
+    "(PyTorch-Encoding: 0)",
+    "images are resized with half-pixel centres (PyTorch-Encoding: aligned corners), from their own size "
+    "(PyTorch-Encoding: a long side of 520)",
 )
-"""Choices of ours that are no settings of a recipe. Those of the network are in the README."""
+"""Choices of ours that are no settings of a recipe. Those of the network are in docs/paper.md."""
 
 # Summed over the results of all operations of the traced network that have four axes; not measured on a GPU.
 _GPU = "one GPU with {} GB: a step keeps some {} GB of features in float32 (estimated from the graph, not run yet)"

@@ -15,6 +15,7 @@ from .features import Features as Features
 from .loop import Loop as Loop
 from .loop import Validation as Validation
 from .purposes import RECIPES as RECIPES
+from .purposes import fitted as fitted
 from .recipe import FROM_SCRATCH as FROM_SCRATCH
 from .recipe import Recipe as Recipe
 from .recipe_settings import with_settings as with_settings

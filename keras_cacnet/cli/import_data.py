@@ -11,7 +11,9 @@ def add(command: AddCommand) -> None:
     parser = command("import", run, "bring a data set of any usual form into the standard folder")
     parser.add_argument("source", metavar="SOURCE", help="the folder with images and annotations; it is only read")
     parser.add_argument("--output", required=True, help="the folder to write; an import that broke off goes on there")
-    parser.add_argument("--format", help="the form of the source: voc or masks (default: recognised)")
+    parser.add_argument(
+        "--format", help="the form: cityscapes, voc, coco, labelme, yolo or masks (default: recognised)"
+    )
     parser.add_argument(
         "--split",
         type=shares,

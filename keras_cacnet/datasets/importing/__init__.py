@@ -4,20 +4,25 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
+from keras_cacnet.datasets.importing.cityscapes import Cityscapes
 from keras_cacnet.datasets.importing.class_lists import NamedClass, read_class_list
+from keras_cacnet.datasets.importing.coco import COCO
 from keras_cacnet.datasets.importing.forms import Form, Wishes, recognise_form
 from keras_cacnet.datasets.importing.import_report import ImportReport
+from keras_cacnet.datasets.importing.labelme import LabelMe
 from keras_cacnet.datasets.importing.mask_coding import CODINGS
 from keras_cacnet.datasets.importing.paired_masks import PairedMasks, VOCTree
 from keras_cacnet.datasets.importing.source_tree import SourceTree
 from keras_cacnet.datasets.importing.splitting import SPLITS, deal, require_pattern, require_shares
 from keras_cacnet.datasets.importing.writing import Target, fingerprint
+from keras_cacnet.datasets.importing.yolo import YOLO
 from keras_cacnet.datasets.progress import Progress
 from keras_cacnet.files import user_path, writable_folder
+from keras_cacnet.wording import listed
 
 __all__ = ["FORMATS", "MASK_CODINGS", "ImportReport", "import_folder"]
 
-_FORMS: tuple[Form, ...] = (VOCTree(), PairedMasks())
+_FORMS: tuple[Form, ...] = (Cityscapes(), VOCTree(), COCO(), LabelMe(), YOLO(), PairedMasks())
 FORMATS = tuple(form.name for form in _FORMS)
 """The forms that are recognised, the most particular first."""
 MASK_CODINGS = CODINGS
@@ -77,6 +82,9 @@ def import_folder(
     if folder.resolve() == tree.root.resolve() or tree.root.resolve() in folder.resolve().parents:
         raise ValueError(f"{folder}: is in the source, {tree.root}, which is only read; name a folder outside of it")
     form = recognise_form(tree, _FORMS, format)
+    if masks is not None and not form.has_masks:
+        has_masks = listed(one.name for one in _FORMS if one.has_masks)
+        raise ValueError(f"masks={masks!r} is for the formats {has_masks}; {form.name} has its own coding")
     show = Progress if progress else _unseen
     found = form.read(tree, Wishes(_wanted(classes), masks, show))
     if progress:

@@ -23,13 +23,13 @@ class Item:
 
     Args:
         path: what the reports call it, and what groups are found in: the image's path in the source.
-        image: the image file, or its bytes.
+        image: the image file, or what gives its bytes.
         draw: gives its mask, or raises a ValueError that says why it has none; None where it has no mask at all.
         split: the split that the source puts it into; None where it says nothing.
     """
 
     path: str
-    image: Path | bytes
+    image: Path | Callable[[], bytes]
     draw: Draw | None
     split: str | None = None
 
@@ -72,6 +72,8 @@ class Form(Protocol):
     name: str
     expected: str
     """Its layout in a line, for errors."""
+    has_masks: bool
+    """Whether it has mask files, which may write classes in several ways."""
 
     def recognise(self, tree: SourceTree) -> bool:
         """Tell from names, and at most the first bytes of some files, whether a source has this form."""

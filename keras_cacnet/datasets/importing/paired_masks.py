@@ -19,6 +19,7 @@ class PairedMasks:
     """Folders of images and masks: `images/` and `masks/`, `NAME.jpg` and `NAME_mask.png`, and the like."""
 
     name = "masks"
+    has_masks = True
     expected = "images/NAME.jpg with masks/NAME.png (or labels/, NAME_mask.png, train_labels/, ...)"
 
     def recognise(self, tree: SourceTree) -> bool:
@@ -35,6 +36,7 @@ class VOCTree:
     """A tree as PASCAL VOC's, of any classes: `JPEGImages`, `SegmentationClass`, lists in `ImageSets/Segmentation`."""
 
     name = "voc"
+    has_masks = True
     expected = "JPEGImages/NAME.jpg with SegmentationClass/NAME.png, lists in ImageSets/Segmentation"
 
     def recognise(self, tree: SourceTree) -> bool:

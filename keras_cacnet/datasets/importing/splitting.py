@@ -89,7 +89,8 @@ def split_by_chance(
         ValueError: there are fewer groups than splits.
 
     Example:
-        >>> items = [Item(f"{number}.png", b"", None) for number in range(10)]
+        >>> from pathlib import Path
+        >>> items = [Item(f"{number}.png", Path(), None) for number in range(10)]
         >>> list(split_by_chance(items, (0.8, 0.1, 0.1), seed=0).values()).count("train")
         8
     """

@@ -120,7 +120,7 @@ class Target:
 
     def _write(self, item: Item, split: str, name: str) -> list[Finding]:
         try:
-            data = item.image if isinstance(item.image, bytes) else item.image.read_bytes()
+            data = item.image.read_bytes() if isinstance(item.image, Path) else item.image()
             suffix, data, size, turned = _image(data, item.path)
             findings = []
             ids = None if item.draw is None else item.draw(size)

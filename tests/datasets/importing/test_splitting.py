@@ -1,6 +1,7 @@
 """Dealing images to splits: shares, seeds, whole groups."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from keras_cacnet.datasets.importing.splitting import deal, group_of, require_pa
 
 
 def items(count, name="video{0}_{1}.png"):
-    return [Item(name.format(number % 7, number), b"", lambda size: None) for number in range(count)]
+    return [Item(name.format(number % 7, number), Path(), lambda size: None) for number in range(count)]
 
 
 @pytest.mark.parametrize("shares", [(0.8, 0.1, 0.1), (0.7, 0.3), (0.5, 0.25, 0.25), (1.0, 0.0)])
@@ -71,7 +72,7 @@ def test_too_few():
 
 
 def test_images_without_masks_are_test_where_no_other_is():
-    bare = Item("bare.png", b"", None)
+    bare = Item("bare.png", Path(), None)
     dealt, findings = deal([*items(10), bare], (0.8, 0.2), 0, None)
     assert ("bare.png", "test") in [(item.path, split) for item, split in dealt]
     assert findings == []
@@ -81,7 +82,7 @@ def test_images_without_masks_are_test_where_no_other_is():
 
 
 def test_own_splits_and_groups_exclude_each_other():
-    own = [Item("a", b"", None, "train"), Item("b", b"", None)]
+    own = [Item("a", Path(), None, "train"), Item("b", Path(), None)]
     dealt, findings = deal(own, None, 0, None)
     assert [(item.path, split) for item, split in dealt] == [("a", "train")]
     assert [finding.level for finding in findings] == ["warning", "note"]

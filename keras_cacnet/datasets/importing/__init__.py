@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
+from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.importing.cityscapes import Cityscapes
 from keras_cacnet.datasets.importing.class_lists import NamedClass, read_class_list
 from keras_cacnet.datasets.importing.coco import COCO
@@ -95,20 +96,24 @@ def import_folder(
     if (finished := target.finished()) is not None:
         return ImportReport.from_json(finished)
     written = target.write(dealt, show)
-    gone = {finding.where for finding in written if finding.level == "warning"}
-    counts = Counter(split for item, split in dealt if item.path not in gone)
+    counts = Counter(split for (_, split), entry in zip(dealt, written, strict=True) if entry.is_written)
     if not counts:
-        raise ValueError(f"{tree.root}: nothing is left; {written[0]}")
+        raise ValueError(f"{tree.root}: nothing is left; {written[0].findings[0]}")
+    occurring = {i for entry in written for i in entry.ids}
+    kept = found.classes
+    if found.has_ground and kept.ids[0] not in occurring:
+        # Annotations that cover everything leave no background.
+        kept = ClassTable(kept.names[1:], kept.palette[1:], kept.ids[1:])
     report = ImportReport(
         tree.root,
         folder,
         form.name,
         found.what,
-        found.classes,
+        kept,
         {split: counts[split] for split in SPLITS if counts[split]},
-        (*found.findings, *findings, *written),
+        (*found.findings, *findings, *(finding for entry in written for finding in entry.findings)),
     )
-    target.finish(report.to_json())
+    target.finish(kept, report.to_json())
     return report
 
 

@@ -84,7 +84,7 @@ class COCO:
         if bare:
             findings.append(Finding("note", "images", f"{bare} have no annotation: all background."))
         what = f"COCO, {listed(files, 4)}, {sum(counts.values())} annotations"
-        return Found(what, labels.classes, tuple(items.values()), (*labels.findings, *findings))
+        return Found(what, labels.classes, tuple(items.values()), (*labels.findings, *findings), has_ground=True)
 
 
 def run_lengths() -> Any:

@@ -43,12 +43,14 @@ class Found:
         classes: the classes, with the ids that `Item.draw` gives.
         items: the images.
         findings: what is left out of the result (warnings) and what is read by a rule (notes).
+        has_ground: whether the first class is what no annotation covers, which may be nothing.
     """
 
     what: str
     classes: ClassTable
     items: tuple[Item, ...]
     findings: tuple[Finding, ...] = ()
+    has_ground: bool = False
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class LabelMe:
             if name not in used:
                 findings.append(Finding("warning", str(tree.files[name]), "left out: no annotation names it."))
         what = f"LabelMe, {len(read)} files with {sum(counts.values())} shapes"
-        return Found(what, labels.classes, tuple(items), (*labels.findings, *findings))
+        return Found(what, labels.classes, tuple(items), (*labels.findings, *findings), has_ground=True)
 
 
 def _begins_as_labelme(path: Path) -> bool:

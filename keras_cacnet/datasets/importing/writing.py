@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -28,6 +28,33 @@ from keras_cacnet.files import write_atomically, write_json
 
 _JOURNAL = ".import.jsonl"
 _SUFFIX_OF = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif", "BMP": ".bmp", "WEBP": ".webp"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of one item; a line of the journal.
+
+    Args:
+        path: the item's.
+        is_written: whether it is in the result.
+        findings: why it was left out, or that its mask was turned.
+        ids: the ids in its mask.
+    """
+
+    path: str
+    is_written: bool
+    findings: tuple[Finding, ...]
+    ids: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Render it as plain values, which `from_json` reads."""
+        return {**vars(self), "findings": [vars(finding) for finding in self.findings]}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Entry":
+        """Read what `to_json` has written."""
+        findings = tuple(Finding(**finding) for finding in value["findings"])
+        return cls(value["path"], value["is_written"], findings, tuple(value["ids"]))
 
 
 @dataclass(frozen=True)
@@ -65,44 +92,39 @@ class Target:
             "or remove this one"
         )
 
-    def write(self, items: Sequence[tuple[Item, str]], progress: Callable[[str, int], Progress]) -> list[Finding]:
-        """Write the images, masks and classes; what a broken run has written is not written again.
+    def write(self, items: Sequence[tuple[Item, str]], progress: Callable[[str, int], Progress]) -> list["Entry"]:
+        """Write the images and masks; what a broken run has written is not written again.
 
         Args:
             items: the images and their splits.
             progress: called with a title and a number of files, gives what counts them.
 
         Returns:
-            What was left out, and masks that were turned.
+            What became of each item.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        done = {entry["path"]: entry["findings"] for entry in self._journal()[1:]}
+        done = {entry["path"]: Entry.from_json(entry) for entry in self._journal()[1:]}
         bar = progress("writing", len(items))
-        findings: list[Finding] = []
         names = unique_names([item.path for item, _ in items])
         todo = [(*entry, name) for entry, name in zip(items, names, strict=True) if entry[0].path not in done]
         bar.add(len(items) - len(todo))
-        with (self.folder / _JOURNAL).open("a", encoding="utf-8") as journal, ThreadPoolExecutor() as writers:
-            if not done:
-                # A line that a kill has cut short is none.
-                journal.truncate(0)
-                _log(journal, {"fingerprint": self.fingerprint})
+        with (self.folder / _JOURNAL).open("w", encoding="utf-8") as journal, ThreadPoolExecutor() as writers:
+            # Written anew, without the line that a kill has cut short.
+            _log(journal, {"fingerprint": self.fingerprint}, *(entry.to_json() for entry in done.values()))
             try:
-                for (item, _, _), found in zip(todo, writers.map(lambda one: self._write(*one), todo), strict=True):
-                    done[item.path] = [vars(finding) for finding in found]
-                    _log(journal, {"path": item.path, "findings": done[item.path]})
+                for entry in writers.map(lambda one: self._write(*one), todo):
+                    done[entry.path] = entry
+                    _log(journal, entry.to_json())
                     bar.add(1)
             except BaseException:
                 # Leaving the block would wait for all files that are still to do.
                 writers.shutdown(cancel_futures=True)
                 raise
-        for item, _ in items:
-            findings += [Finding(**finding) for finding in done[item.path]]
-        return findings
+        return [done[item.path] for item, _ in items]
 
-    def finish(self, report: dict[str, Any]) -> None:
+    def finish(self, classes: ClassTable, report: dict[str, Any]) -> None:
         """Write `classes.txt`, without which the folder is no data set, and the report."""
-        text = self.classes.to_text()
+        text = classes.to_text()
         write_atomically(self.folder / "classes.txt", lambda path: path.write_text(text, "utf-8"))
         write_json(self.folder / "import.json", {**report, "fingerprint": self.fingerprint})
         (self.folder / _JOURNAL).unlink(missing_ok=True)
@@ -118,25 +140,28 @@ class Target:
                 break
         return entries
 
-    def _write(self, item: Item, split: str, name: str) -> list[Finding]:
+    def _write(self, item: Item, split: str, name: str) -> "Entry":
         try:
             data = item.image.read_bytes() if isinstance(item.image, Path) else item.image()
             suffix, data, size, turned = _image(data, item.path)
-            findings = []
+            findings: tuple[Finding, ...] = ()
             ids = None if item.draw is None else item.draw(size)
             if ids is not None and ids.shape != size[::-1]:
                 ids = _turned(ids, size, turned)
-                findings.append(Finding("note", item.path, "its mask was turned upright with it, as EXIF says."))
+                findings = (Finding("note", item.path, "its mask was turned upright with it, as EXIF says."),)
         except (ValueError, OSError) as error:
-            return [Finding("warning", item.path, f"left out: {str(error).removeprefix(f'{item.path}: ')}")]
+            text = f"left out: {str(error).removeprefix(f'{item.path}: ')}"
+            return Entry(item.path, False, (Finding("warning", item.path, text),))
         place = self.folder / "images" / split
         place.mkdir(parents=True, exist_ok=True)
         write_atomically(place / f"{name}{suffix}", lambda path: path.write_bytes(data))
+        found: tuple[int, ...] = ()
         if ids is not None:
+            found = tuple(np.unique(ids).tolist())
             place = self.folder / "labels" / split
             place.mkdir(parents=True, exist_ok=True)
             write_atomically(place / f"{name}.png", partial(_save_mask, ids, self.classes))
-        return findings
+        return Entry(item.path, True, findings, found)
 
 
 def fingerprint(tree: SourceTree, choices: Sequence[Any]) -> str:
@@ -212,6 +237,6 @@ def _has_files(folder: Path) -> bool:
     return folder.exists() and (not folder.is_dir() or any(not name.startswith(".") for name in os.listdir(folder)))
 
 
-def _log(journal: Any, entry: dict[str, Any]) -> None:
-    journal.write(json.dumps(entry) + "\n")
+def _log(journal: IO[str], *entries: dict[str, Any]) -> None:
+    journal.writelines(json.dumps(entry) + "\n" for entry in entries)
     journal.flush()

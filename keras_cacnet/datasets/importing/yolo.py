@@ -83,7 +83,7 @@ class YOLO:
             findings.append(Finding("note", "images", f"{bare} have no label file: all background."))
         origin = f", names from {yaml_name}" if yaml_name else ""
         what = f"YOLO, {len(polygons)} label files with {sum(numbers.values())} polygons{origin}"
-        return Found(what, labels.classes, tuple(items), (*labels.findings, *findings))
+        return Found(what, labels.classes, tuple(items), (*labels.findings, *findings), has_ground=True)
 
     def _labels_by_image(self, tree: SourceTree) -> dict[str, str]:
         """The label file of each image: in `labels` where the image is in `images`, else beside it."""

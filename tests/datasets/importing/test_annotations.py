@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as run_lengths
 
-from keras_cacnet.datasets import Folder, import_folder, read_example
+from keras_cacnet.datasets import Folder, check_dataset, import_folder, read_example
 from keras_cacnet.datasets.importing.cityscapes import _SCORED, CLASSES
 
 SPLITS = ("train",) * 6 + ("val",) * 2 + ("test",) * 2
@@ -121,6 +121,17 @@ def test_coco(drawn, assert_imported, tmp_path):
     assert (report.format, report.splits, report.findings) == ("coco", {"train": 6, "val": 2}, ())
     assert report.classes.names == NAMES
     assert_imported(tmp_path / "out", count=8)
+    # Annotations that cover everything: there is no background, and the ids stay.
+    path = tmp_path / "source" / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    (tmp_path / "source" / "annotations" / "instances_val2017.json").unlink()
+    for image in content["images"]:
+        whole = [[0.0, 0.0, 70.0, 0.0, 70.0, 65.0, 0.0, 65.0]]
+        content["annotations"].insert(0, {"image_id": image["id"], "category_id": 7, "segmentation": whole})
+    path.write_text(json.dumps(content))
+    report = imported(tmp_path / "source", tmp_path / "covered")
+    assert (report.classes.names, report.classes.ids) == (("sea", "land"), (1, 2))
+    assert check_dataset(Folder(tmp_path / "covered"), progress=False).ok
     # Listed the other way round, and from one file beside its images, as Roboflow has them.
     flat = tmp_path / "flat"
     drawn.write_images(flat)

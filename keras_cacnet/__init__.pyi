@@ -7,6 +7,7 @@ from . import paper as paper
 from . import pipeline as pipeline
 from . import training as training
 from . import visualization as visualization
+from .evaluation import Segmenter as Segmenter
 from .layers import CaCLayer as CaCLayer
 from .models import CaCNet as CaCNet
 from .training import losses as losses

@@ -33,7 +33,7 @@ def orientation(image: Image.Image) -> int:
     """Read how an image has to be turned to stand upright.
 
     Args:
-        image: an image that was opened, and whose pixels are not decoded yet.
+        image: an image that was opened; of a PNG whose pixels are decoded, Pillow tells an `eXIf` chunk too.
 
     Returns:
         1 to 8, as EXIF numbers them; 1, upright, where nothing (or nothing sensible) is said, and for TIFF.
@@ -48,8 +48,14 @@ def orientation(image: Image.Image) -> int:
     """
     if image.format == "PNG":
         file = getattr(image, "fp", None)
-        return 1 if file is None else _tag(_png_exif(file))
-    return 1 if image.format == "TIFF" else _tag(image.info.get("exif", b"").removeprefix(_EXIF))
+        return _tag(_exif_of(image) if file is None else _png_exif(file))
+    return 1 if image.format == "TIFF" else _tag(_exif_of(image))
+
+
+def _exif_of(image: Image.Image) -> bytes:
+    """What Pillow has found; a text chunk of a PNG that is called exif is none."""
+    found = image.info.get("exif", b"")
+    return found.removeprefix(_EXIF) if isinstance(found, bytes) else b""
 
 
 def upright(image: Image.Image, turned: int) -> Image.Image:

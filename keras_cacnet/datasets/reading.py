@@ -95,21 +95,37 @@ def read_image(file: bytes | str | os.PathLike[str], origin: str | None = None) 
     """
     origin = origin or _name(file)
     with open_image(file, origin) as image:
-        turned = orientation(image)
-        require_decoded(image, origin)
-        if image.mode in ("F", "I") and image.format != "PNG":
-            raise ValueError(f"{origin}: 32-bit pixels ({image.mode}) have no fixed range; save it with 8 or 16 bits.")
-        try:
-            image = upright(image, turned)
-            if image.mode in _SIXTEEN_BIT or image.mode == "I":
-                gray = (np.asarray(image) >> 8).astype("uint8")
-                return np.repeat(gray[..., None], 3, axis=-1)
-            if image.mode == "P" and "transparency" in image.info:
-                # Straight to RGB Pillow warns of the transparency that it drops.
-                image = image.convert("RGBA")
-            return np.array(image.convert("RGB"))
-        except Exception as error:
-            raise ValueError(f"{origin}: cannot be converted to RGB ({one_line(error)}).") from error
+        return rgb(image, origin)
+
+
+def rgb(image: Image.Image, origin: str) -> np.ndarray:
+    """Take the pixels of an image that Pillow has opened, as `read_image` does.
+
+    Args:
+        image: the image; one that has been decoded before is turned by its EXIF orientation all the same.
+        origin: how errors call it.
+
+    Returns:
+        uint8 (height, width, 3).
+
+    Raises:
+        ValueError: as `read_image`.
+    """
+    turned = orientation(image)
+    require_decoded(image, origin)
+    if image.mode in ("F", "I") and image.format != "PNG":
+        raise ValueError(f"{origin}: 32-bit pixels ({image.mode}) have no fixed range; save it with 8 or 16 bits.")
+    try:
+        image = upright(image, turned)
+        if image.mode in _SIXTEEN_BIT or image.mode == "I":
+            gray = (np.asarray(image) >> 8).astype("uint8")
+            return np.repeat(gray[..., None], 3, axis=-1)
+        if image.mode == "P" and "transparency" in image.info:
+            # Straight to RGB Pillow warns of the transparency that it drops.
+            image = image.convert("RGBA")
+        return np.array(image.convert("RGB"))
+    except Exception as error:
+        raise ValueError(f"{origin}: cannot be converted to RGB ({one_line(error)}).") from error
 
 
 def read_mask(file: bytes | str | os.PathLike[str], origin: str | None = None) -> np.ndarray:

@@ -1,3 +1,4 @@
+from .coco import to_coco as to_coco
 from .prediction import ids as ids
 from .prediction import score_blocks as score_blocks
 from .prediction import scores as scores
@@ -8,3 +9,6 @@ from .protocol import WHOLE as WHOLE
 from .protocol import Protocol as Protocol
 from .report import Report as Report
 from .scoring import evaluate as evaluate
+from .segmentation import Area as Area
+from .segmentation import Segmentation as Segmentation
+from .segmenter import Segmenter as Segmenter

@@ -103,7 +103,8 @@ def score_blocks(model: keras.Model, image: np.ndarray, protocol: Protocol = WHO
 
     The windows of all scales are visited in the order of the image's rows, so a block is finished, and given away,
     as soon as every scale has passed it. With windows, memory is that of the rows under one row of windows at the
-    smallest scale; without, that of the image's scores and of the largest scale's logits.
+    smallest scale; of a single view, that of its logits, at the working size where there is one; of several whole
+    views, that of the image's scores and of the largest scale's logits.
 
     Args:
         model: as `scores`.
@@ -132,6 +133,13 @@ def score_blocks(model: keras.Model, image: np.ndarray, protocol: Protocol = WHO
             for length, resized, side in zip((height, width), scaled, shown, strict=True)
         )
         visits.extend((row, columns) for row in rows)
+    if len(visits) == len(visits[0][1]) == 1:
+        # A small view of a large photograph: its scores are enlarged a block at a time.
+        row, (column,) = visits[0]
+        found = _window_scores(model, protocol, False, pixels, row, column)
+        for first in range(0, height, BLOCK):
+            yield first, taken(found, row.back[first : first + BLOCK].arrays(), column.back.arrays()).numpy()
+        return
     blocks: dict[int, np.ndarray] = {}
     done = 0
     for row, columns in sorted(visits, key=lambda visit: visit[0].first):

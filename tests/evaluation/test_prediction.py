@@ -343,3 +343,10 @@ def test_images_are_brought_to_the_working_size_first(flip):
 def test_the_two_sizes_exclude_each_other():
     with pytest.raises(ValueError, match="base_size=520 and image_size=512 are both the long side at scale 1"):
         Protocol(base_size=520, image_size=512)
+
+
+def test_a_single_view_is_enlarged_by_blocks_to_the_same_scores(model, photograph):
+    """Two equal views are put together in the general way, of blocks that all views have a share in."""
+    image = photograph(150, 40)
+    one = scores(model, image, Protocol(image_size=60))
+    np.testing.assert_allclose(one, scores(model, image, Protocol((1.0, 1.0), image_size=60)), rtol=1e-6, atol=1e-7)

@@ -47,7 +47,7 @@ def quickstart(output: Path, epochs: int, crop_size: int) -> None:
 
 
 def what_next() -> None:
-    print("\nNext, on photographs and masks of your own (layout: README.md, 'Your own images'):")
+    print("\nNext, on photographs and masks of your own (layout: docs/your_data.md):")
     print("  .venv/bin/keras-cacnet check --data FOLDER")
     print("  .venv/bin/keras-cacnet train --recipe laptop --data FOLDER --output RUN    # minutes: ImageNet weights")
     own = "backbone=resnet18 crop_size=256 batch_size=8 head_channels=128 epochs=40"

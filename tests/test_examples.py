@@ -104,7 +104,7 @@ def test_what_the_first_page_tells_to_type_trains_well():
     rate = re.search(r"poly\(([\d.]+),", snippet)
     # Heads begin at random: the rate is theirs, and the pretrained backbone must not be trained at it.
     assert float(rate[1]) == FROM_SCRATCH["learning_rate"]
-    assert "backbone.trainable = False" in snippet
+    assert 'kc.models.freeze(model, "backbone")' in snippet
 
 
 def test_the_quickstart_ends_with_what_trains_well():

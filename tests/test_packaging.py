@@ -1,5 +1,6 @@
 """The wheel, and the package in an environment of its own."""
 
+import re
 import subprocess
 import sys
 import venv
@@ -7,6 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from keras_cacnet.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,3 +52,16 @@ def test_the_wheel_works_in_an_environment_of_its_own(wheel, tmp_path):
     command = tmp_path / "env" / "bin" / "keras-cacnet"
     result = subprocess.run([str(command), "--help"], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+
+
+def test_what_is_released_is_one_version():
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    latest = re.search(r"^## (\d\S+), (\d{4}-\d\d-\d\d)$", changes, re.MULTILINE)
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert latest[1] == __version__ == re.search(r"^version: (\S+)$", citation, re.MULTILINE)[1]
+    assert f'date-released: "{latest[2]}"' in citation
+    assert "version = attr: keras_cacnet.version.__version__" in (ROOT / "setup.cfg").read_text()
+
+
+def test_the_first_page_is_short():
+    assert len((ROOT / "README.md").read_text().split()) <= 700

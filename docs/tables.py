@@ -1,11 +1,16 @@
 """Prints the tables of docs/ and examples/browser from the JSON in benchmarks/results.
 
 python docs/tables.py
+python docs/tables.py --write     # puts those of the ablations between their marks in docs/results.md
 """
 
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
+
+from keras_cacnet.paper.ablation_markdown import basis, table_lines
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
 
@@ -79,6 +84,46 @@ def browser() -> str:
     return "\n".join(lines)
 
 
+def ablation(name: str) -> str:
+    """Table, what its figures are, and the figure, of one `ablation_NAME.json`."""
+    values = read(f"ablation_{name}.json")
+    shown = f"![mIoU, its interval and cost by row](images/ablation_{name}.png)"
+    return "\n".join([*table_lines(values), "", f"In %. {basis(values)}", "", shown])
+
+
+def ablation_classes(name: str) -> str:
+    """The IoU of every class that counts, the mean over seeds, by row."""
+    values = read(f"ablation_{name}.json")
+    rows = {row["row"]: [run["classes"] for run in row["runs"] if run["classes"]] for row in values["rows"]}
+    rows = {row: runs for row, runs in rows.items() if runs}
+    names = values["classes_that_count"] or list(next(iter(rows.values()))[0])
+    lines = [f"| IoU in % | {' | '.join(rows)} |", "|---|" + "---:|" * len(rows)]
+    for one in names:
+        means = [sum(classes[one] for classes in runs) / len(runs) for runs in rows.values()]
+        lines.append(f"| {one} | {' | '.join(f'{100 * mean:.1f}' for mean in means)} |")
+    return "\n".join(lines)
+
+
+_MARKED = re.compile(r"(<!-- (ablation|ablation_classes) (\w+) -->\n).*?(<!-- end -->)", re.S)
+
+
+def fill(text: str) -> str:
+    """Put tables between marks such as `<!-- ablation camvid_table_1 -->` and `<!-- end -->`."""
+
+    def filled(mark: re.Match[str]) -> str:
+        if not (RESULTS / f"ablation_{mark[3]}.json").is_file():
+            return f"{mark[1]}Not run yet.\n{mark[4]}"
+        return f"{mark[1]}{globals()[mark[2]](mark[3])}\n{mark[4]}"
+
+    return _MARKED.sub(filled, text)
+
+
 if __name__ == "__main__":
-    for table in (camvid, layer, step, tflite, int8_kept, browser):
-        print(table(), end="\n\n")
+    if "--write" in sys.argv:
+        page = Path(__file__).with_name("results.md")
+        page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        for table in (camvid, layer, step, tflite, int8_kept, browser):
+            print(table(), end="\n\n")
+        for file in sorted(RESULTS.glob("ablation_*_table_*.json")):
+            print(ablation(file.stem.removeprefix("ablation_")), end="\n\n")

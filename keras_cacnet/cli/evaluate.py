@@ -17,6 +17,7 @@ def add(command: AddCommand) -> None:
         default="ignore",
         help="a class in neither truth nor prediction",
     )
+    parser.add_argument("--boundary", action="store_true", help="also compare the outlines: the boundary F-score")
     parser.add_argument("--json", help="where the scores go; RUN/evaluation_SPLIT.json by default")
     parser.add_argument("--markdown", help="also write the scores as a Markdown table to this file")
     parser.add_argument("--save-predictions", metavar="DIR", help="write an id PNG per image into this folder")
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
         protocol=protocol,
         origin=lambda index: source[index].image_origin,
         on_prediction=writer,
+        boundary=options.boundary,
     )
     print(report.to_text(protocol))
     facts = {

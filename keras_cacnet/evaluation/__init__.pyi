@@ -1,3 +1,4 @@
+from .boundary import boundary_counts as boundary_counts
 from .coco import to_coco as to_coco
 from .prediction import ids as ids
 from .prediction import score_blocks as score_blocks

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_cacnet.datasets.unpacked import CONTEXT_NAMES
 from keras_cacnet.evaluation.protocol import Protocol
+from keras_cacnet.tables import html_table, require_pandas
 
 ABSENT_RULES = {
     "ignore": "a class absent from prediction and truth is left out of the mean (Keras' rule)",
@@ -27,9 +28,11 @@ class Report:
             "zero" counts it as 0. The two differ only on sets where a class is missing.
         images: number of images.
         void_pixels: pixels left out because their label is void.
+        boundaries: what `boundary_counts` gives, summed over the images; None where outlines were not compared.
 
     Shapes:
         - confusion: int64 (classes, classes)
+        - boundaries: int64 (classes, 4)
 
     Raises:
         ValueError: a matrix that is not of whole numbers or not square of the number of names, or another rule.
@@ -48,6 +51,7 @@ class Report:
     absent: str = "ignore"
     images: int = 0
     void_pixels: int = 0
+    boundaries: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         require_absent_rule(self.absent)
@@ -76,8 +80,41 @@ class Report:
 
     @property
     def class_accuracy(self) -> np.ndarray:
-        """Share of every class' pixels that are found; NaN for a class absent from the truth."""
+        """Share of every class' pixels that are found, its recall; NaN for a class absent from the truth."""
         return _ratio(np.diagonal(self.confusion), self.confusion.sum(axis=1))
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Share of the pixels predicted as a class that are of it; NaN for a class that is never predicted."""
+        return _ratio(np.diagonal(self.confusion), self.confusion.sum(axis=0))
+
+    @property
+    def f1(self) -> np.ndarray:
+        """Harmonic mean of precision and recall of every class, Dice's coefficient; NaN where `iou` is."""
+        hits = np.diagonal(self.confusion)
+        return _ratio(2 * hits, self.confusion.sum(axis=0) + self.confusion.sum(axis=1))
+
+    @property
+    def boundary_f(self) -> np.ndarray | None:
+        """F-score of every class' outlines, see `boundary_counts`; NaN without any, None where they were not compared.
+
+        Precision is the share of the predicted boundary pixels near the truth's, recall the other way round.
+        """
+        if self.boundaries is None:
+            return None
+        predicted, predicted_near, true, true_near = self.boundaries.T
+        precision, recall = _ratio(predicted_near, predicted), _ratio(true_near, true)
+        f = _ratio(2 * precision * recall, precision + recall)
+        # Outlines of one side only are missed altogether.
+        f[(predicted > 0) ^ (true > 0)] = 0
+        f[(precision == 0) & (recall == 0)] = 0
+        return f
+
+    @property
+    def measures(self) -> dict[str, np.ndarray]:
+        """The scores of every class by their names, as tables and figures show them."""
+        found = {"IoU": self.iou, "accuracy": self.class_accuracy, "precision": self.precision, "F1": self.f1}
+        return found if (boundary := self.boundary_f) is None else {**found, "boundary F": boundary}
 
     @property
     def mean_iou(self) -> float:
@@ -116,7 +153,8 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain Python values that strict JSON can hold: an undefined score is None."""
-        rows = zip(self.names, self.iou, self.class_accuracy, self.confusion.sum(axis=1), strict=True)
+        keys = {name: name.lower().replace(" ", "_") for name in self.measures}
+        pixels = self.confusion.sum(axis=1)
         of_60 = self.mean_iou_of_60
         return {
             "images": self.images,
@@ -130,16 +168,21 @@ class Report:
             "absent_rule": ABSENT_RULES[self.absent],
             "absent_classes": self._absent_classes(),
             "classes": [
-                {"name": name, "iou": _finite(iou), "accuracy": _finite(accuracy), "pixels": int(pixels)}
-                for name, iou, accuracy, pixels in rows
+                {
+                    "name": name,
+                    **{keys[measure]: _finite(values[index]) for measure, values in self.measures.items()},
+                    "pixels": int(pixels[index]),
+                }
+                for index, name in enumerate(self.names)
             ],
             "confusion": self.confusion.tolist(),
+            **({} if self.boundaries is None else {"boundaries": self.boundaries.tolist()}),
         }
 
     def to_text(self, protocol: Protocol | None = None) -> str:
         """A table for the terminal, with how the images were shown to the network where that is given."""
-        rows = [("class", "IoU", "accuracy", "pixels"), *self._rows()]
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        rows = [("class", *self.measures, "pixels"), *self._rows()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         table = [
             "  ".join([row[0].ljust(widths[0]), *(cell.rjust(n) for cell, n in zip(row[1:], widths[1:], strict=True))])
             for row in rows
@@ -160,10 +203,7 @@ class Report:
             protocol: how the images were shown to the network, to be stated.
             facts: what else to state, by name, such as the run and its checkpoint.
         """
-        rows = [
-            f"| {name.replace('|', chr(92) + '|')} | {iou} | {accuracy} | {pixels} |"
-            for name, iou, accuracy, pixels in self._rows()
-        ]
+        rows = [f"| {' | '.join([name.replace('|', chr(92) + '|'), *figures])} |" for name, *figures in self._rows()]
         scores = f"Pixel accuracy **{_score(self.pixel_accuracy)}**, mean IoU **{_score(self.mean_iou)}**."
         if (of_60 := self.mean_iou_of_60) is not None:
             scores += f" Mean IoU x 59/60, beside figures over 60 classes: **{_score(of_60)}**."
@@ -171,12 +211,35 @@ class Report:
         told += [f"protocol: {protocol.to_text()}"] if protocol else []
         stated = [f"{', '.join(told)}.", ""] if told else []
         stated += [f"Warning: {self.warning}.", ""] if self.warning else []
-        head = [scores, "", *stated, self._basis(), "", "| class | IoU | accuracy | pixels |", "|---|---:|---:|---:|"]
-        return "\n".join([*head, *rows])
+        columns = ["class", *self.measures, "pixels"]
+        head = [f"| {' | '.join(columns)} |", f"|---|{'---:|' * (len(columns) - 1)}"]
+        return "\n".join([scores, "", *stated, self._basis(), "", *head, *rows])
 
-    def _rows(self) -> list[tuple[str, str, str, str]]:
-        rows = zip(self.names, self.iou, self.class_accuracy, self.confusion.sum(axis=1), strict=True)
-        return [(name, _score(iou), _score(accuracy), f"{pixels:,}") for name, iou, accuracy, pixels in rows]
+    def to_dataframe(self) -> Any:
+        """A row for every class: its measures and its pixels.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        pandas = require_pandas("a table of scores")
+        rows = {**self.measures, "pixels": self.confusion.sum(axis=1)}
+        return pandas.DataFrame(rows, index=pandas.Index(self.names, name="class"))
+
+    def plot(self) -> Any:
+        """Bars of every measure by class, as a figure of matplotlib."""
+        from keras_cacnet.visualization.score_figures import class_bars
+
+        return class_bars(self.names, self.measures)
+
+    def _repr_html_(self) -> str:
+        mean_iou, accuracy = _score(self.mean_iou), _score(self.pixel_accuracy)
+        caption = f"mean IoU {mean_iou}, pixel accuracy {accuracy}; {self._basis()}"
+        return html_table(["class", *self.measures, "pixels"], self._rows(), caption)
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        columns = [list(map(_score, values)) for values in self.measures.values()]
+        pixels = [f"{count:,}" for count in self.confusion.sum(axis=1)]
+        return list(zip(self.names, *columns, pixels, strict=True))
 
     def _absent_classes(self) -> list[str]:
         return [name for name, iou in zip(self.names, self.iou, strict=True) if np.isnan(iou)]

@@ -1,5 +1,6 @@
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -75,15 +76,15 @@ def test_every_rendering_states_the_rule_and_what_was_counted(absent, rule):
 def test_the_text_has_a_line_per_class_in_columns():
     lines = Report(np.array([[6, 2, 0], [0, 8, 0], [0, 0, 0]]), NAMES).to_text().splitlines()
     header = next(i for i, line in enumerate(lines) if line.startswith("class"))
-    assert lines[header + 1].split() == ["sky", "0.7500", "0.7500", "8"]
-    assert lines[header + 3].split() == ["a|b", "-", "-", "0"]
+    assert lines[header + 1].split() == ["sky", "0.7500", "0.7500", "1.0000", "0.8571", "8"]
+    assert lines[header + 3].split() == ["a|b", "-", "-", "-", "-", "0"]
     assert len({len(line) for line in lines[header:]}) == 1
 
 
 def test_markdown_keeps_its_columns_whatever_the_class_names():
     table = [line for line in Report(np.eye(3, dtype="int64"), NAMES).to_markdown().splitlines() if "|" in line]
-    assert table[-1] == "| a\\|b | 1.0000 | 1.0000 | 1 |"
-    assert {line.replace("\\|", "").count("|") for line in table} == {5}
+    assert table[-1] == "| a\\|b | 1.0000 | 1.0000 | 1.0000 | 1.0000 | 1 |"
+    assert {line.replace("\\|", "").count("|") for line in table} == {7}
 
 
 @pytest.mark.parametrize("pixels", [0, 1])
@@ -91,7 +92,11 @@ def test_json_is_strict(pixels):
     report = Report(np.diag([pixels, 0, 0]), NAMES)
     text = json.dumps(report.to_json(), allow_nan=False)
     value = json.loads(text)
-    assert value["classes"][2] == {"name": "a|b", "iou": None, "accuracy": None, "pixels": 0}
+    assert value["classes"][2] == {
+        "name": "a|b",
+        **dict.fromkeys(("iou", "accuracy", "precision", "f1")),
+        "pixels": 0,
+    }
     assert value["mean_iou"] == (1.0 if pixels else None)
     assert value["confusion"] == [[pixels, 0, 0], [0, 0, 0], [0, 0, 0]]
 
@@ -173,3 +178,51 @@ def test_masks_with_another_class_are_no_reason_to_warn():
         assert report.warning is None
         assert "warning" not in report.to_json()
         assert "arning" not in report.to_text() + report.to_markdown()
+
+
+def test_precision_and_f1_follow_their_definitions():
+    rng = np.random.default_rng(0)
+    truth, guess = rng.integers(0, 3, 200), rng.integers(0, 3, 200)
+    report = Report(confusion_of(truth, guess, 3), NAMES)
+    for c in range(3):
+        hits = np.sum((truth == c) & (guess == c))
+        precision, recall = hits / np.sum(guess == c), hits / np.sum(truth == c)
+        assert report.precision[c] == pytest.approx(precision, rel=1e-15)
+        assert report.class_accuracy[c] == pytest.approx(recall, rel=1e-15)
+        assert report.f1[c] == pytest.approx(2 * precision * recall / (precision + recall), rel=1e-14)
+    # Never there and never predicted; never predicted only.
+    absent = Report(np.array([[6, 0, 0], [2, 0, 0], [0, 0, 0]]), NAMES)
+    np.testing.assert_array_equal(absent.precision, [0.75, np.nan, np.nan])
+    np.testing.assert_allclose(absent.f1, [12 / 14, 0, np.nan])
+
+
+def test_outlines_are_shown_where_they_were_compared():
+    report = Report(np.eye(3, dtype="int64"), NAMES, boundaries=np.array([[2, 1, 2, 1]] * 3))
+    assert report.to_json()["classes"][0]["boundary_f"] == 0.5
+    assert report.to_json()["boundaries"] == [[2, 1, 2, 1]] * 3
+    for text in (report.to_text(), report.to_markdown(), report._repr_html_()):
+        assert "boundary F" in text
+        assert "0.5000" in text
+    assert "boundary" not in json.dumps(Report(np.eye(3, dtype="int64"), NAMES).to_json())
+
+
+def test_a_notebook_shows_a_table_a_figure_and_a_data_frame(monkeypatch):
+    report = Report(np.array([[6, 2, 0], [0, 8, 0], [0, 0, 0]]), ("<sky>", "sea", "a|b"))
+    shown = report._repr_html_()
+    assert "&lt;sky&gt;" in shown
+    assert "<sky>" not in shown
+    assert shown.count("<tr>") == 4
+    (axes,) = report.plot().axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["<sky>", "sea", "a|b"]
+    widths = [[bar.get_width() for bar in bars] for bars in axes.containers]
+    np.testing.assert_array_equal(widths[0], np.nan_to_num(report.iou))
+    frames = []
+    members = {"DataFrame": lambda rows, index: frames.append((rows, index)), "Index": lambda names, name: names}
+    monkeypatch.setitem(sys.modules, "pandas", type("pandas", (), members))
+    report.to_dataframe()
+    ((rows, index),) = frames
+    assert list(rows) == ["IoU", "accuracy", "precision", "F1", "pixels"]
+    assert index == report.names
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="a table of scores as a data frame needs pandas .*: pip install pandas"):
+        report.to_dataframe()

@@ -87,9 +87,11 @@ def import_folder(
         has_masks = listed(one.name for one in _FORMS if one.has_masks)
         raise ValueError(f"masks={masks!r} is for the formats {has_masks}; {form.name} has its own coding")
     show = Progress if progress else _unseen
+    if progress:
+        print(f"{tree.root}: format {form.name}, {len(tree.images)} images among {len(tree.files)} files", flush=True)
     found = form.read(tree, Wishes(_wanted(classes), masks, show))
     if progress:
-        print(f"{tree.root}: {found.what}", flush=True)
+        print(found.what, flush=True)
     dealt, findings = deal(found.items, shares, seed, pattern)
     choices = (form.name, found.classes.to_json(), shares, seed, group_by, masks)
     target = Target(folder, fingerprint(tree, choices), found.classes)

@@ -164,12 +164,16 @@ def _counted(path: Path) -> tuple[Path, Any]:
             return path, f"value {low if low < 0 else high} is no id; ids are 0..255."
         counts = np.bincount(pixels.values.ravel())
         return path, (bare, {value: int(counts[value]) for value in np.flatnonzero(counts).tolist()}, None)
-    colors, counts = np.unique(pack(pixels.rgb), return_counts=True)
+    # Neighbours are mostly alike, and sorting runs of them is much quicker than sorting pixels.
+    flat = pack(pixels.rgb).ravel()
+    starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
+    colors, of_run = np.unique(flat[starts], return_inverse=True)
     if len(colors) > MOST_COLORS:
         return path, (
             f"{len(colors)} colours: a photograph, or a mask that was saved or resized as one; save PNG, without "
             "smoothing."
         )
+    counts = np.bincount(of_run, weights=np.diff(starts, append=flat.size)).astype(int)
     return path, (bare, None, dict(zip(colors.tolist(), counts.tolist(), strict=True)))
 
 

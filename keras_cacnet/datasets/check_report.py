@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_cacnet.datasets.classes import VOID, ClassTable
-from keras_cacnet.datasets.source import Example, Finding
+from keras_cacnet.datasets.source import Example, Finding, grouped
 
 _LISTED = 20
 
@@ -126,8 +126,8 @@ class CheckReport:
         if any(facts.masks for facts in self.splits.values()):
             lines += [*self._class_table(), ""]
         for level in ("error", "warning", "note"):
-            found = self._of(level)
-            lines += [str(finding) for finding in found[:limit]]
+            found = grouped(self._of(level))
+            lines += found[:limit]
             if len(found) > limit:
                 lines.append(f"{level}: and {len(found) - limit} more")
         if self.findings:

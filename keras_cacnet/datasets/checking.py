@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_cacnet.datasets.check_report import CheckReport, SplitFacts
 from keras_cacnet.datasets.classes import VOID
+from keras_cacnet.datasets.diagnosis import name_causes
 from keras_cacnet.datasets.examining import examine_example, examine_headers, examine_mask, for_all, progress_bar
 from keras_cacnet.datasets.records import Records, split_checksum
 from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, require_no_errors, require_split
@@ -81,7 +82,7 @@ def check_dataset(
     if len(dataset.classes) == 1:
         message = "only one class: every network is right everywhere. Give the rest a class of its own."
         findings.append(Finding("warning", "classes", message))
-    return CheckReport(dataset.name, dataset.classes, facts, tuple(findings))
+    return CheckReport(dataset.name, dataset.classes, facts, name_causes(dataset, findings, facts))
 
 
 def require_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = None) -> None:
@@ -115,9 +116,9 @@ def require_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = 
     for split in chosen:
         layout = dataset.layout(split)
         findings += layout
-        for found in for_all(examine_headers, dataset.source(split)):
+        for found in for_all(lambda example: examine_headers(example, dataset.classes), dataset.source(split)):
             findings += _not_told(found, layout)
-    require_no_errors(dataset.name, findings)
+    require_no_errors(dataset.name, name_causes(dataset, findings, {}))
 
 
 def require_labels(dataset: SegmentationDataset, trained: str, scored: str | None = None) -> tuple[Finding, ...]:
@@ -152,11 +153,14 @@ def require_labels(dataset: SegmentationDataset, trained: str, scored: str | Non
         ValueError: halves: 1 problem:
           train: masks hold only 0 and 255, and 255 is void (50% of the pixels, most in one (mask)): ...
     """
-    findings = list(label_findings(dataset, trained))
+    findings, facts = _labels_of(dataset, trained)
+    counted = {trained: facts}
     if scored is not None and scored != trained:
-        findings += label_findings(dataset, scored, trained=False)
-    require_no_errors(dataset.name, findings)
-    return tuple(finding for finding in findings if finding.level == "warning")
+        others, counted[scored] = _labels_of(dataset, scored, trained=False)
+        findings += others
+    named = name_causes(dataset, findings, counted)
+    require_no_errors(dataset.name, named)
+    return tuple(finding for finding in named if finding.level == "warning")
 
 
 def label_findings(dataset: SegmentationDataset, split: str, trained: bool = True) -> tuple[Finding, ...]:
@@ -175,13 +179,17 @@ def label_findings(dataset: SegmentationDataset, split: str, trained: bool = Tru
     Raises:
         ValueError: there is no such split.
     """
+    return tuple(_labels_of(dataset, split, trained)[0])
+
+
+def _labels_of(dataset: SegmentationDataset, split: str, trained: bool = True) -> tuple[list[Finding], SplitFacts]:
     require_split(split, dataset.splits, dataset.name)
     findings: list[Finding] = []
     facts = SplitFacts(dataset.classes)
     known = dataset.pixels(split) if isinstance(dataset, Records) else None
     if known is not None:
         facts.pixels += known
-        return tuple(_absent_classes(split, facts, trained))
+        return _absent_classes(split, facts, trained), facts
 
     def read(example: Example) -> tuple[Example, np.ndarray | None, list[Finding]]:
         _, counts, found = examine_mask(example, dataset.classes)
@@ -190,7 +198,7 @@ def label_findings(dataset: SegmentationDataset, split: str, trained: bool = Tru
     for example, counts, found in for_all(read, dataset.source(split)):
         facts.add(example, None, counts)
         findings += found
-    return (*findings, *_absent_classes(split, facts, trained))
+    return [*findings, *_absent_classes(split, facts, trained)], facts
 
 
 def _absent_classes(split: str, facts: SplitFacts, trained: bool) -> list[Finding]:
@@ -204,8 +212,9 @@ def _absent_classes(split: str, facts: SplitFacts, trained: bool) -> list[Findin
     void = facts.void / int(facts.pixels.sum())
     most = f", most in {facts.most_void_mask}" if facts.most_void_mask else ""
     mend = "write the ids that classes.txt gives to the classes."
-    reason, is_wrong = "", False
+    reason, is_wrong, kind = "", False, "absent class"
     if VOID in present and present <= {0, VOID}:
+        kind = "black and white"
         reason, is_wrong = f"masks hold only 0 and {VOID}, and {VOID} is void ({void:.0%} of the pixels{most}): ", True
     elif void > 0.5:
         reason, is_wrong = f"{void:.0%} of the pixels are void (id {listed(sorted(void_ids & present))}{most}): ", True
@@ -220,7 +229,7 @@ def _absent_classes(split: str, facts: SplitFacts, trained: bool) -> list[Findin
     level: Literal["error", "warning", "note"] = "note"
     if trained or reason:
         level = "error" if trained and is_wrong else "warning"
-    return [Finding(level, split, f"{reason}{text}{f'; {mend}' if reason else '.'}")]
+    return [Finding(level, split, f"{reason}{text}{f'; {mend}' if reason else '.'}", kind)]
 
 
 def _repeated(digests: dict[str, list[tuple[str, Example]]], nested: frozenset[frozenset[str]]) -> list[Finding]:

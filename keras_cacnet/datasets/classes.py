@@ -29,6 +29,7 @@ class ClassTable:
         palette: one RGB triple per class, 0..255.
         ids: the id of each class in mask files, 0..254.
         void_ids: ids in mask files that are void, beside 255, which always is.
+        void_palette: colours that are void, of masks that write classes as colours.
 
     Raises:
         ValueError: no classes or more than 255, tables of different lengths, an id or a name given twice, an id or a
@@ -44,6 +45,7 @@ class ClassTable:
     palette: tuple[tuple[int, int, int], ...]
     ids: tuple[int, ...]
     void_ids: tuple[int, ...] = ()
+    void_palette: tuple[tuple[int, int, int], ...] = field(default=(), compare=False)
     _training_of: np.ndarray = field(init=False, repr=False, compare=False)
     _known: np.ndarray = field(init=False, repr=False, compare=False)
 
@@ -62,6 +64,7 @@ class ClassTable:
             )
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "palette", tuple(_color(color) for color in self.palette))
+        object.__setattr__(self, "void_palette", tuple(_color(color) for color in self.void_palette))
         object.__setattr__(self, "ids", tuple(_id(i, VOID - 1, f" ({VOID} is void)") for i in self.ids))
         object.__setattr__(self, "void_ids", tuple(_id(i, VOID) for i in self.void_ids))
         for what, values in (("name", self.names), ("id", (*self.ids, *self.void_ids))):
@@ -212,6 +215,7 @@ class ClassTable:
         first_line: dict[int | str, int] = {}
         entries: list[tuple[int, str, tuple[int, int, int]]] = []
         void_ids: list[int] = []
+        void_palette: list[tuple[int, int, int]] = []
         for number, line in enumerate(text.splitlines(), 1):
             line = line.split("#")[0].strip()
             if not line:
@@ -229,6 +233,7 @@ class ClassTable:
                 first_line[value] = number
             if is_void:
                 void_ids.append(class_id)
+                void_palette.append(color)
             else:
                 entries.append((class_id, name, color))
         if not entries:
@@ -239,6 +244,7 @@ class ClassTable:
             palette=tuple(color for _, _, color in entries),
             ids=tuple(class_id for class_id, _, _ in entries),
             void_ids=tuple(sorted(i for i in void_ids if i != VOID)),
+            void_palette=tuple(void_palette),
         )
 
     def to_text(self) -> str:

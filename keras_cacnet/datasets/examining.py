@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from keras_cacnet.datasets.classes import VOID, ClassTable
+from keras_cacnet.datasets.colored_masks import ColorsError
 from keras_cacnet.datasets.exif import orientation
 from keras_cacnet.datasets.progress import Progress
 from keras_cacnet.datasets.reading import (
@@ -52,13 +53,13 @@ class ExampleFacts:
     rotated: bool = False
 
 
-def examine_example(example: Example, classes: ClassTable, read_ids: ReadIds = read_mask) -> ExampleFacts:
+def examine_example(example: Example, classes: ClassTable, read_ids: ReadIds | None = None) -> ExampleFacts:
     """Read an example and collect all that is wrong with it.
 
     Args:
         example: the example.
         classes: the data set's classes.
-        read_ids: the reader of its mask, where the ids in the file are not those of the classes.
+        read_ids: the reader of its mask, where the ids in the file are not those of the classes; else `read_mask`.
 
     Returns:
         What it holds.
@@ -87,14 +88,14 @@ def examine_example(example: Example, classes: ClassTable, read_ids: ReadIds = r
 
 
 def examine_mask(
-    example: Example, classes: ClassTable, read_ids: ReadIds = read_mask
+    example: Example, classes: ClassTable, read_ids: ReadIds | None = None
 ) -> tuple[np.ndarray | None, np.ndarray | None, list[Finding]]:
     """Read the mask of an example and collect what is wrong with its labels.
 
     Args:
         example: the example.
         classes: the data set's classes.
-        read_ids: the reader of its mask, where the ids in the file are not those of the classes.
+        read_ids: the reader of its mask, where the ids in the file are not those of the classes; else `read_mask`.
 
     Returns:
         The ids, uint8 (height, width), and the pixels per id, 256 of them, both None where there is no mask that
@@ -104,26 +105,31 @@ def examine_mask(
     if example.mask is None:
         return None, None, []
     try:
-        ids = read_ids(example.mask, example.mask_origin)
+        if read_ids is None:
+            ids = read_mask(example.mask, example.mask_origin, classes)
+        else:
+            ids = read_ids(example.mask, example.mask_origin)
     except ValueError as error:
         return None, None, [_finding(example.mask_origin, error)]
     findings = []
     if unknown := classes.unknown_ids(ids):
-        findings.append(Finding("error", example.mask_origin, classes.unknown_text(unknown)))
+        findings.append(Finding("error", example.mask_origin, classes.unknown_text(unknown), kind="unknown id"))
     counts = np.bincount(ids.ravel(), minlength=256)
     used = [i for i in np.flatnonzero(counts).tolist() if i not in (*classes.void_ids, VOID)]
     if not used:
-        findings.append(Finding("warning", example.mask_origin, "all void: nothing in it is trained or scored."))
-    elif read_ids is read_mask and (moved := _moved_by_palette(example, used, classes)):
+        text = "all void: nothing in it is trained or scored."
+        findings.append(Finding("warning", example.mask_origin, text, kind="void mask"))
+    elif read_ids is None and (moved := _moved_by_palette(example, used, classes)):
         findings.append(Finding("error", example.mask_origin, moved))
     return ids, counts, findings
 
 
-def examine_headers(example: Example) -> list[Finding]:
+def examine_headers(example: Example, classes: ClassTable) -> list[Finding]:
     """Collect what the headers of an example's files show to be wrong; no pixel is decoded.
 
     Args:
         example: the example.
+        classes: the data set's classes.
 
     Returns:
         Errors only.
@@ -140,7 +146,7 @@ def examine_headers(example: Example) -> list[Finding]:
         return [*findings, Finding("error", example.image_origin, message)]
     try:
         with open_image(example.mask, example.mask_origin) as mask:
-            check_mask_format(mask, example.mask, example.mask_origin)
+            check_mask_format(mask, example.mask, example.mask_origin, classes)
             if image_size is not None and shown_size(mask) != image_size:
                 raise ValueError(size_difference(example, image_size, shown_size(mask)))
     except ValueError as error:
@@ -231,4 +237,5 @@ def _bytes(file: bytes | Path, origin: str) -> bytes:
 
 
 def _finding(origin: str, error: ValueError) -> Finding:
-    return Finding("error", origin, str(error).removeprefix(f"{origin}: "))
+    kind = "colors" if isinstance(error, ColorsError) else ""
+    return Finding("error", origin, str(error).removeprefix(f"{origin}: "), kind)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.source import Example, Finding, require_split
+from keras_cacnet.datasets.split_lists import IMAGE_SUFFIXES, listed_stems
 from keras_cacnet.files import user_path
 from keras_cacnet.wording import listed
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 MASK_SUFFIX = ".png"
 _SUFFIXES = ", ".join(IMAGE_SUFFIXES)
 _KNOWN_SPLITS = ("train", "val", "test")
@@ -30,8 +30,15 @@ class Folder:
         labels/{train,val,test}/NAME.png    one channel of class ids; test may have none
         classes.txt                         `index name R G B`; an entry named void is not trained or scored
 
-    Nothing is copied. The order is that of the names. Hidden files and what file managers leave behind are ignored. An
-    image and its mask have one name, in whichever form of Unicode each is written.
+    Or without folders of splits, where train.txt, val.txt and test.txt beside `classes.txt` list the names, one a line:
+
+        images/NAME.jpg
+        labels/NAME.png
+        train.txt, val.txt, test.txt
+
+    Masks may be RGB where all of their colours are in `classes.txt`. Nothing is copied. The order is that of the names.
+    Hidden files and what file managers leave behind are ignored. An image and its mask have one name, in whichever form
+    of Unicode each is written.
 
     Args:
         path: the folder.
@@ -66,6 +73,8 @@ class Folder:
                 )
         images = self.path / "images"
         names = [name for name in _entries(images) if (images / name).is_dir()] if images.is_dir() else []
+        self._lists = {} if names else self._split_lists()
+        names = names or list(self._lists)
         self.splits = (
             *(split for split in _KNOWN_SPLITS if split in names),
             *sorted(set(names) - set(_KNOWN_SPLITS)),
@@ -73,7 +82,8 @@ class Folder:
         if not self.splits:
             inside = listed(sorted(_entries(images))) if images.is_dir() else "a file"
             raise ValueError(
-                f"{images}: no split: {images / 'train'} is missing; {_EXPECTED}; found {inside} in images."
+                f"{images}: no split: {images / 'train'} is missing, and so is a list of names, "
+                f"{self.path / 'train.txt'}; {_EXPECTED}; found {inside} in images."
             )
         self.classes = ClassTable.from_file(self.path / "classes.txt")
         self._listings: dict[str, _Listing] = {}
@@ -110,16 +120,29 @@ class Folder:
     def _listing(self, split: str) -> "_Listing":
         require_split(split, self.splits, self.name)
         if split not in self._listings:
-            self._listings[split] = _Listing(self.path, split)
+            if self._lists:
+                folders = (self.path / "images", self.path / "labels")
+                self._listings[split] = _Listing(split, *folders, self._lists[split])
+            else:
+                self._listings[split] = _Listing(split, self.path / "images" / split, self.path / "labels" / split)
         return self._listings[split]
+
+    def _split_lists(self) -> dict[str, Path]:
+        return {split: path for split in _KNOWN_SPLITS if (path := self.path / f"{split}.txt").is_file()}
 
 
 class _Listing:
-    """The files of one split, paired by name."""
+    """The files of one split, paired by name.
 
-    def __init__(self, root: Path, split: str) -> None:
+    Args:
+        split: its name.
+        image_folder: where its images are.
+        mask_folder: where its masks are.
+        names: the list of its names, where the folders hold all splits.
+    """
+
+    def __init__(self, split: str, image_folder: Path, mask_folder: Path, names: Path | None = None) -> None:
         self.findings: list[Finding] = []
-        image_folder, mask_folder = root / "images" / split, root / "labels" / split
         images = self._by_stem(image_folder, IMAGE_SUFFIXES)
         if not images:
             self.findings.append(
@@ -131,13 +154,24 @@ class _Listing:
             )
         has_masks = mask_folder.is_dir()
         masks = self._by_stem(mask_folder, (MASK_SUFFIX,)) if has_masks else {}
+        if names is not None:
+            wanted = listed_stems(names)
+            for stem in wanted:
+                if stem not in images:
+                    text = f"{stem} has no image in {image_folder}."
+                    self.findings.append(Finding("error", str(names), text))
+            images = {stem: images[stem] for stem in wanted if stem in images}
+            masks = {stem: masks[stem] for stem in wanted if stem in masks}
+            has_masks = bool(masks) or split != "test"
         self.examples: list[Example] = []
         for stem, paths in sorted(images.items()):
             mask: Path | None = masks[stem][0] if stem in masks else mask_folder / f"{stem}{MASK_SUFFIX}"
             if not has_masks and split == "test":
                 mask = None
             elif has_masks and stem not in masks:
-                self.findings.append(Finding("error", str(mask), f"missing: the mask of {paths[0]}."))
+                self.findings.append(
+                    Finding("error", str(mask), f"missing: the mask of {paths[0]}.", kind="missing mask")
+                )
             self.examples.extend(Example(stem, path, mask) for path in paths)
         if not has_masks and split != "test" and images:
             self.findings.append(
@@ -150,6 +184,7 @@ class _Listing:
                         "error",
                         str(paths[0]),
                         f"no image: {image_folder / stem} ({_SUFFIXES}) is missing.",
+                        kind="missing image",
                     )
                 )
 

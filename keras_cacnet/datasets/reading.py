@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.colored_masks import COLOR_MODES, ColorsError, ids_of_colors, require_distinct_colors
 from keras_cacnet.datasets.exif import orientation, upright
 from keras_cacnet.datasets.source import Example
 from keras_cacnet.files import user_path
@@ -128,22 +129,27 @@ def rgb(image: Image.Image, origin: str) -> np.ndarray:
         raise ValueError(f"{origin}: cannot be converted to RGB ({one_line(error)}).") from error
 
 
-def read_mask(file: bytes | str | os.PathLike[str], origin: str | None = None) -> np.ndarray:
+def read_mask(
+    file: bytes | str | os.PathLike[str], origin: str | None = None, classes: ClassTable | None = None
+) -> np.ndarray:
     """Decode a mask to the ids in the file.
 
     A palette PNG gives its indices, never its colours; grayscale of 8 and 16 bits gives its values, 1 bit
-    gives 0 and 1. The EXIF orientation is applied, as for images.
+    gives 0 and 1; RGB gives the ids of the classes that have its colours. The EXIF orientation is applied, as for
+    images.
 
     Args:
         file: the path, or the bytes of the file.
         origin: how errors call it; the path by default.
+        classes: the classes, whose colours RGB masks may have; without them such masks are refused.
 
     Returns:
         uint8 (height, width).
 
     Raises:
-        ValueError: the file cannot be decoded, has colours instead of ids, is of a format that changes ids (all but
-            PNG, TIFF and BMP, and TIFF that was compressed as a photograph), or has an id above 255; it names the file.
+        ValueError: the file cannot be decoded, has colours that are no class's, is of a format that changes ids (all
+            but PNG, TIFF and BMP, and TIFF that was compressed as a photograph), or has an id above 255; it names the
+            file.
 
     Example:
         >>> buffer = io.BytesIO()
@@ -155,9 +161,11 @@ def read_mask(file: bytes | str | os.PathLike[str], origin: str | None = None) -
     """
     origin = origin or _name(file)
     with open_image(file, origin) as image:
-        check_mask_format(image, file, origin)
+        check_mask_format(image, file, origin, classes)
         turned = orientation(image)
         require_decoded(image, origin)
+        if classes is not None and image.mode in COLOR_MODES:
+            return ids_of_colors(np.asarray(upright(image.convert("RGB"), turned)), classes, origin)
         ids = np.array(upright(image, turned))
     if ids.dtype == bool:
         return ids.astype("uint8")
@@ -167,13 +175,16 @@ def read_mask(file: bytes | str | os.PathLike[str], origin: str | None = None) -
     return ids.astype("uint8")
 
 
-def check_mask_format(image: Image.Image, file: bytes | str | os.PathLike[str], origin: str) -> None:
-    """Refuse a mask whose header shows that its pixels are not ids.
+def check_mask_format(
+    image: Image.Image, file: bytes | str | os.PathLike[str], origin: str, classes: ClassTable | None = None
+) -> None:
+    """Refuse a mask whose header shows that its pixels are neither ids nor the colours of classes.
 
     Args:
         image: the mask, opened.
         file: the path, or the bytes of the file.
         origin: how the error calls it.
+        classes: the classes, where masks may have their colours.
 
     Raises:
         ValueError: a format or a compression that changes ids, colours, or gray of 2 or 4 bits.
@@ -185,8 +196,10 @@ def check_mask_format(image: Image.Image, file: bytes | str | os.PathLike[str], 
         kind, why = f"TIFF with {compression} compression", "that changes them"
     if why:
         raise ValueError(f"{origin}: a mask as {kind} does not keep its ids: {why}; save it as PNG.")
-    if image.mode not in ("P", "L", "1", "I", *_SIXTEEN_BIT):
-        raise ValueError(
+    if classes is not None and image.mode in COLOR_MODES:
+        require_distinct_colors(classes, origin)
+    elif image.mode not in ("P", "L", "1", "I", *_SIXTEEN_BIT):
+        raise ColorsError(
             f"{origin}: the mask is {image.mode}; masks are single-channel class ids (a grayscale or a "
             "palette PNG). Replace each colour by the id of its class and save one channel without alpha."
         )
@@ -229,7 +242,7 @@ def read_example(example: Example, classes: ClassTable) -> tuple[np.ndarray, np.
     if example.mask is None:
         raise ValueError(f"{example.image_origin}: this split has no masks; only prediction can use it.")
     image = read_image(example.image, example.image_origin)
-    ids = read_mask(example.mask, example.mask_origin)
+    ids = read_mask(example.mask, example.mask_origin, classes)
     if image.shape[:2] != ids.shape:
         raise ValueError(size_difference(example, (image.shape[1], image.shape[0]), (ids.shape[1], ids.shape[0])))
     return image, classes.to_training(ids, example.mask_origin)

@@ -10,6 +10,8 @@ from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.files import user_path
 from keras_cacnet.wording import did_you_mean, listed
 
+_TOLD_APART = 3
+
 
 @dataclass(frozen=True)
 class Example:
@@ -57,33 +59,43 @@ class Finding:
         level: `error` where training or scores would be wrong, `warning` where they may be, `note` otherwise.
         where: the file, folder or split.
         message: what is the matter and what mends it.
+        kind: what findings of many files have in common, such as "unknown id"; empty where nothing has.
     """
 
     level: Literal["error", "warning", "note"]
     where: str
     message: str
+    kind: str = ""
 
     def __str__(self) -> str:
         return f"{self.level}: {self.where}: {self.message}".replace("\n", " ")
 
 
 def grouped(findings: Iterable[Finding]) -> list[str]:
-    """Word findings, those that say the same in one line.
+    """Word findings, those of more than three files that say the same, or are of one kind, in one line.
 
     Args:
         findings: of any level.
 
     Returns:
-        A line for each message, in the order in which they first occur.
+        The lines, in the order in which their first findings occur; the first of a kind stands for it.
 
     Example:
-        >>> grouped([Finding("error", name, "no such file.") for name in ("a.png", "b.png", "c.png")])
-        ['error: a.png and 2 more: no such file.']
+        >>> grouped([Finding("error", name, "no such file.") for name in ("a.png", "b.png", "c.png", "d.png")])
+        ['error: a.png, b.png, c.png, d.png: no such file.']
     """
-    places: dict[tuple[str, str], list[str]] = {}
+    alike: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        places.setdefault((finding.level, finding.message), []).append(finding.where)
-    return [str(Finding(level, listed(where, 1), message)) for (level, message), where in places.items()]  # type: ignore[arg-type]
+        alike.setdefault((finding.level, finding.kind or finding.message), []).append(finding)
+    lines = []
+    for found in alike.values():
+        first = found[0]
+        if len(found) > _TOLD_APART:
+            others = (os.path.basename(one.where) for one in found[1:])
+            lines.append(str(Finding(first.level, listed([first.where, *others], 6), first.message)))
+        else:
+            lines += map(str, found)
+    return lines
 
 
 def require_no_errors(name: str, findings: Iterable[Finding]) -> None:
@@ -99,9 +111,9 @@ def require_no_errors(name: str, findings: Iterable[Finding]) -> None:
         ValueError: beaches: 1 problem:
           a.png: no such file.
     """
-    errors = [f"{finding.where}: {finding.message}" for finding in findings if finding.level == "error"]
+    errors = [finding for finding in findings if finding.level == "error"]
     if errors:
-        lines = listed(errors, 20, separator="\n  ")
+        lines = listed((line.removeprefix("error: ") for line in grouped(errors)), 20, separator="\n  ")
         raise ValueError(f"{name}: {len(errors)} problem{'' if len(errors) == 1 else 's'}:\n  {lines}")
 
 

@@ -77,11 +77,6 @@ def plant_text(folder):
     return "labels/train/1.png", "not an image that can be read"
 
 
-def plant_colours(folder):
-    folder.mask("train", "1.png", np.zeros((70, 80, 3)))
-    return "labels/train/1.png", "the mask is RGB; masks are single-channel class ids"
-
-
 def plant_jpeg_mask(folder):
     folder.mask("train", "1.png", np.zeros((70, 80)), format="JPEG")
     return "labels/train/1.png", "a mask as JPEG does not keep its ids"
@@ -124,7 +119,6 @@ def plant_two_of_a_name(folder):
 LAYOUT = [
     plant_empty,
     plant_text,
-    plant_colours,
     plant_jpeg_mask,
     plant_other_size,
     plant_turned,
@@ -153,13 +147,18 @@ def plant_unknown_id(folder):
     return "labels/val/1.png", "id 9 (5600 pixels) is not in the class table"
 
 
+def plant_colours(folder):
+    folder.mask("train", "1.png", np.full((70, 80, 3), 9))
+    return "labels/train/1.png", "the mask has colours, and 9 9 9 (5600 pixels) is not in classes.txt; add them there"
+
+
 def plant_truncated(folder):
     path = folder.root / "images" / "val" / "1.jpg"
     path.write_bytes(path.read_bytes()[:-900])
     return "images/val/1.jpg", "cannot be decoded"
 
 
-@pytest.mark.parametrize("plant", [plant_unknown_id, plant_truncated])
+@pytest.mark.parametrize("plant", [plant_unknown_id, plant_truncated, plant_colours])
 def test_faults_of_the_pixels(folder, plant):
     where, message = plant(folder)
     found_where, found = only(report_of(folder).errors, folder)
@@ -197,10 +196,12 @@ def test_all_faults_at_once(folder):
         (folder.root / "images" / split / f"{index}.jpg").write_bytes(b"x")
         folder.mask(split, f"{index}.png", np.full((70, 80), 77))
     report = report_of(folder)
-    assert len(report.errors) == 8
-    text = report.to_text(limit=5)
-    assert "error: and 3 more" in text
-    assert text.endswith("8 errors: training on this would be wrong.")
+    # The ids are one cause, and the images are four files of one fault.
+    assert len(report.errors) == 5
+    text = report.to_text(limit=1)
+    assert "error: and 1 more" in text
+    assert text.endswith("5 errors: training on this would be wrong.")
+    assert "0.jpg, 1.jpg, 2.jpg, 0.jpg: not an image that can be read" in report.to_text()
     assert json.loads(json.dumps(report.to_json()))["ok"] is False
     assert layout_error(folder).startswith(f"{folder.root}: 4 problems:")
 
@@ -214,7 +215,13 @@ def test_a_missing_folder_of_masks_is_told_once(folder):
 def test_long_lists_are_cut_short(folder):
     for index in range(30):
         folder.image("train", f"lonely{index}.png", np.zeros((2, 2, 3)))
-    assert layout_error(folder).endswith("\n  and 10 more")
+    text = layout_error(folder)
+    assert text.startswith(f"{folder.root}: 30 problems:\n  {folder.root}/labels/train/lonely0.png, lonely1.png, ")
+    assert "lonely13.png and 24 more: missing: the mask of" in text
+    for number, name in enumerate(f"{'x' * index}.png" for index in range(1, 31)):
+        folder.image("train", name, np.zeros((2, 2, 3)))
+        folder.mask("train", name, np.zeros((2, 3 + number)))
+    assert layout_error(folder).endswith("\n  and 11 more")
 
 
 def test_split_without_masks_cannot_be_trained_on(folder):

@@ -3,9 +3,10 @@
 import os
 import unicodedata
 
+import numpy as np
 import pytest
 
-from keras_cacnet.datasets import Folder, open_dataset
+from keras_cacnet.datasets import Folder, check_dataset, open_dataset, read_example
 
 SUFFIXES = ".jpg, .jpeg, .png, .tif, .tiff, .bmp, .webp"
 
@@ -83,7 +84,7 @@ def test_wrong_folder_says_what_is_missing_and_found(folder, missing):
 def test_no_splits(folder, tmp_path):
     for split in ("train", "val", "test"):
         (folder.root / "images" / split).rename(tmp_path / split)
-    with pytest.raises(ValueError, match="no split: .*images/train is missing; .* found nothing in images"):
+    with pytest.raises(ValueError, match="no split: .*images/train is missing, .* found nothing in images"):
         Folder(folder.root)
 
 
@@ -183,3 +184,49 @@ def test_camvid(shared_data):
 def test_a_foreign_layout(voc_tree):
     with pytest.raises(ValueError, match="images is missing; expected .* found ImageSets, JPEGImages, Segmentation"):
         Folder(voc_tree / "VOCdevkit" / "VOC2012")
+
+
+@pytest.fixture
+def flat(folder):
+    """The same set without folders of splits: three lists say which image is where."""
+    for part in ("images", "labels"):
+        for split in ("train", "val", "test"):
+            for path in sorted((folder.root / part / split).glob("*")):
+                path.rename(folder.root / part / f"{split}{path.name}")
+            if (folder.root / part / split).is_dir():
+                (folder.root / part / split).rmdir()
+    for split, count in (("train", 3), ("val", 2), ("test", 1)):
+        (folder.root / f"{split}.txt").write_text("".join(f"{split}{index}\n" for index in range(count)))
+    return folder
+
+
+def test_lists_of_names_split_a_flat_folder(flat):
+    data = open_dataset(flat.root)
+    assert data.splits == ("train", "val", "test")
+    assert [example.name for example in data.source("train")] == ["train0", "train1", "train2"]
+    assert data.source("val")[0].mask == flat.root / "labels" / "val0.png"
+    assert data.source("test")[0].mask is None
+    assert check_dataset(data, progress=False).findings == ()
+
+
+def test_faults_of_lists_are_told(flat):
+    (flat.root / "val.txt").write_text("val0.jpg\nval7\n")
+    (flat.root / "labels" / "train1.png").unlink()
+    data = open_dataset(flat.root)
+    assert messages(data, "val") == {"val.txt": f"error: val7 has no image in {flat.root / 'images'}."}
+    assert list(messages(data, "train")) == ["train1.png"]
+    assert [example.name for example in data.source("val")] == ["val0"]
+    (flat.root / "val.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"val\.txt: cannot be read as a list of names"):
+        open_dataset(flat.root).source("val")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".TIFF", ".bmp", ".webp"])
+def test_images_of_other_formats(folder, suffix):
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 80, 3))
+    folder.image("train", f"other{suffix}", pixels, **({"lossless": True} if suffix == ".webp" else {}))
+    folder.mask("train", "other.png", np.zeros((70, 80)))
+    data = open_dataset(folder.root)
+    (example,) = [e for e in data.source("train") if e.name == "other"]
+    np.testing.assert_array_equal(read_example(example, data.classes)[0], pixels)
+    assert check_dataset(data, progress=False).findings == ()

@@ -49,10 +49,12 @@ def test_masks_of_0_and_255(folder, form):
     with pytest.raises(ValueError, match="1 problem:\n  train: masks hold only 0 and 255"):
         require_labels(data, "train", "val")
     report = check_dataset(data, progress=False)
-    assert report.errors == (finding,)
+    (cause,) = report.errors
+    assert cause.message.startswith(finding.message)
+    assert f"`keras-cacnet import {folder.root} --output NEW_FOLDER` reads black and white" in cause.message
+    assert report.warnings == ()
     # What is only scored is told, and is no error: a small split may lack a class.
     assert [f.level for f in label_findings(data, "val", trained=False)] == ["warning"]
-    assert "255" in report.warnings[0].message
 
 
 def test_one_odd_pixel_does_not_hide_that_half_is_void(folder):

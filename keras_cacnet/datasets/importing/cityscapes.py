@@ -8,8 +8,9 @@ import numpy as np
 from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.importing.forms import Found, Item, Wishes
 from keras_cacnet.datasets.importing.mask_pixels import read_pixels
-from keras_cacnet.datasets.importing.source_tree import SourceTree, plain_stem, split_of
+from keras_cacnet.datasets.importing.source_tree import SourceTree, split_of
 from keras_cacnet.datasets.source import Finding
+from keras_cacnet.datasets.split_lists import plain_stem
 
 # Label id, name, colour; the place in the table is the train id.
 _SCORED = (

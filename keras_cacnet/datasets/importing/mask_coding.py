@@ -158,16 +158,20 @@ def _ids(contents: MaskContents, wanted: Sequence[NamedClass] | None) -> Coding:
                 "where they shall not be trained (`id void R G B`)"
             )
         classes = class_table([one for one in numbered if one.id is not None])
-        what = "ids are those of the list of classes"
+        is_shifted = wanted[0].id not in (None, numbered[0].id)
+        what = f"ids are those of the list of classes{', but from 1 on' if is_shifted else ''}"
     table = np.full(VOID + 1, VOID, "uint8")
     table[list(classes.ids)] = classes.ids
     return Coding(what, classes, lambda pixels: table[_channel(pixels)])
 
 
 def _numbered(wanted: Sequence[NamedClass], found: Sequence[int]) -> list[NamedClass]:
-    """Classes with ids: their own, or their place in the list, from 0 on or, where that is what masks hold, from 1."""
-    if all(one.id is not None for one in wanted):
-        return list(wanted)
+    """Classes with ids: those of the list, or their place in it; from 1 on where the masks count so."""
+    ids = {one.id for one in wanted}
+    if None not in ids:
+        # No id of the list is that of its mask where all are one too low and 0 does not occur.
+        shift = int(not set(found) <= ids and 0 not in found and {i - 1 for i in found} <= ids)
+        return [NamedClass(one.name, one.color, one.id + shift) for one in wanted if one.id is not None]
     # labelme's lists begin with __ignore__, which has no number.
     counted = [one for one in wanted if one.name.lower() != "__ignore__"]
     highest, lowest = max(found, default=0), min(found, default=0)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from keras_cacnet.datasets.importing.source_tree import SPLIT_WORDS, SourceTree, plain_stem, split_of, words
+from keras_cacnet.datasets.importing.source_tree import SPLIT_WORDS, SourceTree, split_of, words
 from keras_cacnet.datasets.source import Finding
+from keras_cacnet.datasets.split_lists import plain_stem
 from keras_cacnet.wording import listed
 
 _MASK_WORDS = frozenset(
@@ -199,6 +200,16 @@ def _is_marked(name: str, known: frozenset[str]) -> bool:
     path = PurePosixPath(name)
     stem = plain_stem(name)
     return any(word in known for part in path.parts[:-1] for word in words(part)) or _without(stem, known) != stem
+
+
+def without_mask_ending(stem: str) -> str:
+    """Give the name of the image to which a mask's name belongs.
+
+    Example:
+        >>> without_mask_ending("beach_mask"), without_mask_ending("beach")
+        ('beach', 'beach')
+    """
+    return _without(stem, _MASK_ENDINGS)
 
 
 def _without(stem: str, endings: frozenset[str]) -> str:

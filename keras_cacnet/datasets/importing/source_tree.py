@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from keras_cacnet.datasets.folder import IMAGE_SUFFIXES, is_leftover
+from keras_cacnet.datasets.folder import is_leftover
+from keras_cacnet.datasets.split_lists import IMAGE_SUFFIXES, listed_stems, plain_stem
 from keras_cacnet.files import user_path
 
 READABLE_SUFFIXES = (*IMAGE_SUFFIXES, ".gif", ".ppm", ".pgm", ".pbm")
@@ -109,7 +110,11 @@ class SourceTree:
             lists: dict[str, frozenset[str]] = {}
             for word, split in (*SPLIT_WORDS.items(), ("trainval", "train")):
                 path = next((place for place in places if place.stem == word), None)
-                if path is not None and split not in lists and (names := _listed_names(self.files[str(path)])):
+                if (
+                    path is not None
+                    and split not in lists
+                    and (names := frozenset(listed_stems(self.files[str(path)])))
+                ):
                     lists[split] = names
             if lists:
                 return lists
@@ -119,17 +124,6 @@ class SourceTree:
         """Give the split whose list names an image or a mask; None where no list does."""
         stem = plain_stem(name)
         return next((split for split, names in self.split_lists.items() if stem in names), None)
-
-
-def plain_stem(name: str) -> str:
-    """Give the last part of a path without the suffix of an image, composed as Unicode's NFC.
-
-    Example:
-        >>> plain_stem("train/city.v2.png"), plain_stem("city.v2")
-        ('city.v2', 'city.v2')
-    """
-    path = PurePosixPath(name.replace("\\", "/"))
-    return _plain(path.stem if path.suffix.lower() in READABLE_SUFFIXES else path.name)
 
 
 def words(text: str) -> list[str]:
@@ -155,16 +149,6 @@ def split_of(folders: Iterable[str]) -> str | None:
 
 def _is_in(path: PurePosixPath, folder: str) -> bool:
     return f"/{path.parent}".endswith(f"/{folder}") if folder else len(path.parts) == 1
-
-
-def _listed_names(path: Path) -> frozenset[str]:
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return frozenset()
-    # A line may go on with the mask's path, or with VOC's -1, 0 or 1.
-    names = (re.split(r"(?<=\.\w{3})\s|(?<=\.\w{4})\s|\s+-?[01]$", line.strip())[0] for line in lines if line.strip())
-    return frozenset(map(plain_stem, names))
 
 
 def _plain(text: str) -> str:

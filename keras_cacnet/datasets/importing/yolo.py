@@ -13,8 +13,9 @@ import yaml
 from keras_cacnet.datasets.importing.class_lists import find_class_list, read_class_list
 from keras_cacnet.datasets.importing.forms import Found, Item, Wishes
 from keras_cacnet.datasets.importing.shapes import fill_polygon, number_labels
-from keras_cacnet.datasets.importing.source_tree import SourceTree, plain_stem, split_of
+from keras_cacnet.datasets.importing.source_tree import SourceTree, split_of
 from keras_cacnet.datasets.source import Finding
+from keras_cacnet.datasets.split_lists import listed_stems, plain_stem
 from keras_cacnet.wording import listed
 
 _LOOKED_AT = 50
@@ -157,8 +158,7 @@ def _images_of_entry(tree: SourceTree, yaml_name: str, entry: str) -> list[str]:
     for at in range(len(parts)):
         end = "/".join(parts[at:])
         if end.endswith(".txt") and end in tree.files:
-            lines = tree.files[end].read_text("utf-8-sig").splitlines()
-            stems = {plain_stem(line) for line in lines if line.strip()}
+            stems = set(listed_stems(tree.files[end]))
             return [image for image in tree.images if plain_stem(image) in stems]
         if inside := [image for image in tree.images if image.startswith((f"{end}/", f"{near}/{end}/"))]:
             return inside

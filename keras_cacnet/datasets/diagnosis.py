@@ -1,0 +1,136 @@
+"""Why many findings are there: the likely cause of what a whole split has, with the command that mends it."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from keras_cacnet.datasets.check_report import SplitFacts
+from keras_cacnet.datasets.classes import VOID, ClassTable
+from keras_cacnet.datasets.folder import Folder
+from keras_cacnet.datasets.importing.pairing import without_mask_ending
+from keras_cacnet.datasets.source import Finding, SegmentationDataset
+from keras_cacnet.wording import listed
+
+_FAR_APART = 20
+
+
+def name_causes(
+    dataset: SegmentationDataset, findings: Sequence[Finding], facts: Mapping[str, SplitFacts]
+) -> tuple[Finding, ...]:
+    """Put the likely causes first, and leave out what follows from them.
+
+    A cause is what at least half of the masks of a split share: names with an ending, colours, only black and white,
+    ids in another numbering. What only single files have stays as it is.
+
+    Args:
+        dataset: the data set; of others than a `Folder`, whose files one cannot mend, findings stay as they are.
+        findings: all of them, with their kinds.
+        facts: counts by split; empty where masks were not decoded.
+
+    Returns:
+        The causes, and the findings that they do not explain.
+    """
+    if not isinstance(dataset, Folder):
+        return tuple(findings)
+    command = f"`keras-cacnet import {shlex.quote(str(dataset.path))} --output NEW_FOLDER`"
+    causes: list[Finding] = []
+    left = list(findings)
+    for name_cause in (_names_with_endings, _colors, _black_and_white, _numbering):
+        cause, explained = name_cause(dataset, left, facts, command)
+        if cause is not None:
+            causes.append(cause)
+            left = [finding for finding in left if finding not in explained]
+    return (*causes, *left)
+
+
+_Cause = tuple[Finding | None, Sequence[Finding]]
+
+
+def _names_with_endings(
+    dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str
+) -> _Cause:
+    """Masks that are called as their image with an ending, such as `_mask`."""
+    missing = {PurePath(one.where).with_suffix(""): one for one in findings if one.kind == "missing mask"}
+    explained = []
+    example = None
+    for finding in findings:
+        if finding.kind != "missing image":
+            continue
+        path = PurePath(finding.where)
+        wanted = path.with_name(without_mask_ending(path.stem))
+        if wanted in missing:
+            explained += [finding, missing[wanted]]
+            example = example or (path.name, wanted.name)
+    if example is None:
+        return None, ()
+    count = len(explained) // 2
+    text = (
+        f"{count} {'masks have' if count > 1 else 'mask has'} another name than the image: {example[0]} where "
+        f"{example[1]}.png is expected. Rename them, or let {command} do it."
+    )
+    gone = {one.where for one in explained}
+    # A mask that is missing cannot be read either.
+    explained += [one for one in findings if one.where in gone and one not in explained]
+    return Finding("error", str(dataset.path / "labels"), text, kind="names"), explained
+
+
+def _colors(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str) -> _Cause:
+    """Masks with colours that `classes.txt` has not."""
+    found = [one for one in findings if one.kind == "colors"]
+    if len(found) < max(_half_of_the_masks(dataset), 2):
+        return None, ()
+    text = (
+        f"{len(found)} masks have colours that are not those of classes.txt. In {Path(found[0].where).name} "
+        f"{found[0].message.removeprefix('the mask has colours, and ').rstrip('.')}. Where another file lists the "
+        f"colours, {command} with --classes FILE reads them."
+    )
+    follows = [one for one in findings if one.kind in ("absent class", "void mask")]
+    return Finding("error", str(dataset.path / "labels"), text, kind="colors"), [*found, *follows]
+
+
+def _black_and_white(
+    dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str
+) -> _Cause:
+    """Masks of 0 and 255, where 255 is void."""
+    found = [one for one in findings if one.kind == "black and white" and one.level == "error"]
+    if not found:
+        return None, ()
+    first = found[0]
+    text = f"{first.message} {command} reads black and white as two classes."
+    cause = Finding("error", first.where, text, kind=first.kind)
+    kinds = ("black and white", "absent class", "void mask")
+    return cause, [one for one in findings if one.kind in kinds]
+
+
+def _numbering(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str) -> _Cause:
+    """Ids that are not those of `classes.txt`, in most masks."""
+    found = [one for one in findings if one.kind == "unknown id"]
+    if not facts or len(found) < max(_half_of_the_masks(dataset), 2):
+        return None, ()
+    pixels = sum((one.pixels for one in facts.values()), np.zeros(256, "int64"))
+    present = [i for i in np.flatnonzero(pixels).tolist() if i != VOID]
+    text = f"{len(found)} masks have ids that classes.txt lacks: the masks have {listed(present, 20)}. "
+    text += _likely_numbering(present, dataset.classes, command)
+    follows = [one for one in findings if one.kind == "absent class"]
+    return Finding("error", str(dataset.path / "labels"), text, kind="numbering"), [*found, *follows]
+
+
+def _likely_numbering(present: Sequence[int], classes: ClassTable, command: str) -> str:
+    known = {*classes.ids, *classes.void_ids}
+    if 0 not in present and {i - 1 for i in present} <= known:
+        return f"They count from 1, and classes.txt from 0: add 1 to each index in classes.txt, or let {command} do it."
+    if {i - 1 for i in present if i} <= known and 0 in classes.ids:
+        return (
+            "They seem to count classes from 1, with 0 for the rest, and classes.txt counts from 0: add 1 to each "
+            "index there, and a line for 0 (`0 void 0 0 0`, or a class of its own)."
+        )
+    if len(present) > 2 and min(after - before for before, after in pairwise(present)) >= _FAR_APART:
+        return f"Ids so far apart are gray levels: move classes.txt away, and {command} numbers them."
+    return "Write the index that the masks have before each name in classes.txt, or add the ids, as void or as classes."
+
+
+def _half_of_the_masks(dataset: Folder) -> float:
+    return sum(len(dataset.source(split)) for split in dataset.splits if split != "test") / 2

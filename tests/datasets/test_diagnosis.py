@@ -1,0 +1,144 @@
+"""Whole splits that are wrong in one way: one cause, first, with the command that mends it, and the command does."""
+
+import shlex
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_cacnet.cli import main
+from keras_cacnet.datasets import (
+    check_dataset,
+    import_folder,
+    open_dataset,
+    read_example,
+    require_labels,
+    require_layout,
+)
+
+COLORS = np.array([[90, 160, 220], [20, 60, 140], [90, 140, 60], [0, 0, 0]], "uint8")
+
+
+@pytest.fixture
+def expected(folder):
+    data = open_dataset(folder.root)
+    return masks_of(data)
+
+
+def change(folder, convert):
+    for path in sorted((folder.root / "labels").rglob("*.png")):
+        Image.fromarray(convert(np.asarray(Image.open(path)))).save(path)
+    return open_dataset(folder.root)
+
+
+def only_error(data):
+    report = check_dataset(data, progress=False)
+    (error,) = report.errors
+    assert report.warnings == ()
+    assert sum(line.startswith("error: ") for line in report.to_text().splitlines()) == 1
+    return error.message
+
+
+def run_command(message, target, *more):
+    """Run the command that a message has between backticks."""
+    words = shlex.split(message.split("`")[1])
+    assert words[0] == "keras-cacnet"
+    assert main([str(target) if word == "NEW_FOLDER" else word for word in [*words[1:], *more]]) == 0
+    data = open_dataset(target)
+    assert check_dataset(data, progress=False).ok
+    return data
+
+
+def masks_of(data):
+    return [read_example(e, data.classes)[1] for split in ("train", "val") for e in data.source(split)]
+
+
+def test_masks_with_an_ending(folder, expected, tmp_path):
+    for path in sorted((folder.root / "labels").rglob("*.png")):
+        path.rename(path.with_name(f"{path.stem}_mask.png"))
+    data = open_dataset(folder.root)
+    message = only_error(data)
+    assert message.startswith("5 masks have another name than the image: 0_mask.png where 0.png is expected.")
+    with pytest.raises(ValueError, match="1 problem:\n  .*labels: 5 masks have another name"):
+        require_layout(data)
+    mended = run_command(message, tmp_path / "new")
+    # classes.txt says void of id 3, so masks come out as they were.
+    assert Counter(map(bytes, masks_of(mended))) == Counter(map(bytes, expected))
+
+
+def test_one_missing_mask_stays_with_the_cause(folder):
+    for path in sorted((folder.root / "labels").rglob("*.png")):
+        path.rename(path.with_name(f"{path.stem}_gt.png"))
+    (folder.root / "labels" / "train" / "1_gt.png").unlink()
+    report = check_dataset(open_dataset(folder.root), progress=False)
+    assert [error.kind for error in report.errors] == ["names", "missing mask"]
+
+
+def test_colours_that_another_file_lists(folder, expected, tmp_path):
+    # None of them a colour of classes.txt.
+    data = change(folder, lambda ids: COLORS[ids] + np.uint8(5))
+    message = only_error(data)
+    assert message.startswith("5 masks have colours that are not those of classes.txt. In 0.png ")
+    with pytest.raises(ValueError, match="1 problem:\n  .*labels: 5 masks have colours"):
+        require_labels(data, "train", "val")
+    rows = zip(("sky", "sea", "land", "void"), (COLORS + np.uint8(5)).tolist(), strict=True)
+    (tmp_path / "colors.txt").write_text("".join(f"{name} {r} {g} {b}\n" for name, (r, g, b) in rows))
+    mended = run_command(message, tmp_path / "new", "--classes", str(tmp_path / "colors.txt"))
+    assert mended.classes.names == ("sky", "sea", "land")
+    assert Counter(map(bytes, masks_of(mended))) == Counter(map(bytes, expected))
+
+
+def test_black_and_white(folder, tmp_path):
+    (folder.root / "classes.txt").write_text("0 rest 0 0 0\n1 land 255 255 255\n")
+    data = change(folder, lambda ids: (ids > 1).astype("uint8") * 255)
+    message = only_error(data)
+    assert message.startswith("masks hold only 0 and 255, and 255 is void (5")
+    mended = run_command(message, tmp_path / "new")
+    assert mended.classes.names == ("rest", "land")
+    assert set(np.unique(masks_of(mended))) == {0, 1}
+
+
+def test_ids_from_one_on(folder, expected, tmp_path):
+    data = change(folder, lambda ids: np.where(ids == 3, 255, ids + 1).astype("uint8"))
+    (folder.root / "classes.txt").write_text("0 sky 90 160 220\n1 sea 20 60 140\n2 land 90 140 60\n")
+    data = open_dataset(folder.root)
+    message = only_error(data)
+    assert message.startswith(
+        "5 masks have ids that classes.txt lacks: the masks have 1, 2, 3. They count from 1, and classes.txt from 0: "
+    )
+    mended = run_command(message, tmp_path / "new")
+    assert (mended.classes.names, mended.classes.ids) == (("sky", "sea", "land"), (1, 2, 3))
+    assert Counter(map(bytes, masks_of(mended))) == Counter(map(bytes, expected))
+
+
+def test_other_numberings(folder):
+    classes = "0 sky 90 160 220\n1 sea 20 60 140\n2 land 90 140 60\n"
+    (folder.root / "classes.txt").write_text(classes)
+    # 3 is one more than the list has: with 0 for the rest, or a class that is missing.
+    assert "with 0 for the rest" in only_error(open_dataset(folder.root))
+    assert "gray levels: move classes.txt away" in only_error(change(folder, lambda ids: ids * np.uint8(60)))
+    assert "Write the index that the masks have" in only_error(change(folder, lambda ids: ids // np.uint8(60) + 7))
+
+
+def test_what_few_masks_have_stays_a_fault_of_theirs(folder):
+    path = folder.mask("train", "1.png", np.full((70, 80), 77))
+    (error,) = check_dataset(open_dataset(folder.root), progress=False).errors
+    assert (error.where, error.kind) == (str(path), "unknown id")
+
+
+def test_report_as_json(folder, tmp_path, capsys):
+    import json
+
+    path = folder.mask("train", "1.png", np.full((70, 80), 77))
+    assert main(["check", "--data", str(folder.root), "--json", str(tmp_path / "check.json")]) == 1
+    (finding,) = json.loads((tmp_path / "check.json").read_text())["findings"]
+    assert finding["where"] == str(path)
+    capsys.readouterr()
+
+
+def test_importing_the_standard_folder_changes_nothing(folder, expected, tmp_path):
+    import_folder(folder.root, tmp_path / "new", progress=False)
+    data = open_dataset(tmp_path / "new")
+    assert data.splits == ("train", "val", "test")
+    assert Counter(map(bytes, masks_of(data))) == Counter(map(bytes, expected))

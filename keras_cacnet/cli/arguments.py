@@ -201,6 +201,16 @@ def verbosity(text: str) -> str | int:
     return int(text)
 
 
+def opacity(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no opacity: give a number from 0 (photograph only) to 1")
+    return value
+
+
 def channels(text: str) -> str | tuple[int, ...]:
     if text in ("random", "largest-change"):
         return text

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from keras_cacnet.cli.arguments import AddCommand, add_protocol, add_run, channels, given_protocol, protocol_of
+from keras_cacnet.cli.arguments import AddCommand, add_protocol, add_run, channels, given_protocol, opacity, protocol_of
 
 
 def add(command: AddCommand) -> None:
@@ -12,6 +12,7 @@ def add(command: AddCommand) -> None:
     add_run(parser)
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="image files or folders of them")
     parser.add_argument("--output", required=True, help="folder for the pictures")
+    parser.add_argument("--alpha", type=opacity, default=0.5, help="opacity of the classes in the overlay, 0 to 1")
     add_protocol(parser)
     group = parser.add_argument_group("weights")
     group.add_argument("--weighting", action="store_true", help="also draw X, W and X* of some channels (Figure 4)")
@@ -45,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
             output,
             trained.classes,
             protocol=protocol,
+            alpha=options.alpha,
             weighting=options.weighting,
             **chosen,
         )

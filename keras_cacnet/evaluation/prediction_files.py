@@ -27,6 +27,7 @@ from keras_cacnet.visualization import (
     save_ids,
     weighting_figure,
 )
+from keras_cacnet.visualization.overlays import require_alpha
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """What counts as an image in a folder; a file that is named is always tried."""
@@ -39,6 +40,7 @@ def predict_files(
     classes: ClassTable,
     *,
     protocol: Protocol = WHOLE,
+    alpha: float = 0.5,
     weighting: bool = False,
     count: int = 3,
     channels: str | Sequence[int] = "random",
@@ -61,6 +63,7 @@ def predict_files(
         classes: the classes that the model predicts.
         protocol: how images are shown to the network: scales, mirror images, windows and a working size. Results are
             always of the size of the image.
+        alpha: opacity of the classes in the overlay, 0 to 1.
         weighting: also draw X, W and X*; those of the image whole and at its own size, whatever the protocol.
         count: how many channels of every head to draw.
         channels: "random", "largest-change" or the channels themselves, see `choose_channels`.
@@ -90,6 +93,7 @@ def predict_files(
     Reference:
         Figure 4 of the CaC-Net paper.
     """
+    require_alpha(alpha)
     require_tensorflow("prediction")
     if not weighting and (count, channels, seed) != (3, "random", 0):
         raise ValueError("count, channels and seed choose what weighting draws: take weighting=True, or leave them out")
@@ -110,7 +114,9 @@ def predict_files(
             image = read_image(file)
             found = ids(model, image, protocol)
             write_atomically(_path(output, file, "ids"), partial(save_ids, found, classes=classes))
-            write_atomically(_path(output, file, "overlay"), Image.fromarray(overlay(image, found, classes)).save)
+            write_atomically(
+                _path(output, file, "overlay"), Image.fromarray(overlay(image, found, classes, alpha)).save
+            )
             if weighting:
                 maps = weighting_maps(model, image)
                 if not chosen or channels == "largest-change":

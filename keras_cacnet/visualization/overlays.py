@@ -1,5 +1,7 @@
 """A photograph under its classes, with a legend beside it and never on it."""
 
+from collections.abc import Collection
+
 import numpy as np
 from PIL import Image
 
@@ -12,13 +14,18 @@ SMALLEST, LARGEST = 480, 1920
 
 
 def overlay(
-    image: np.ndarray, ids: np.ndarray, classes: ClassTable, alpha: float = 0.5, legend: bool = True
+    image: np.ndarray,
+    ids: np.ndarray,
+    classes: ClassTable,
+    alpha: float = 0.5,
+    legend: bool = True,
+    untinted: Collection[str] = ("background",),
 ) -> np.ndarray:
     """Colour a photograph by its classes, and put a legend below it.
 
     Regions are tinted in their class' colour and outlined in it undiluted, so that the legend can be matched on
     dark and on bright ground. The legend lists the classes that occur, the largest first, with their share of
-    all pixels. Void is left as the photograph is.
+    all pixels. Void is left as the photograph is, and so is a class named background.
 
     Photographs whose long side is below 480 pixels are enlarged by a whole factor, those above 1920 reduced, so
     that text and regions can be read; a legend wider than the photograph widens the picture.
@@ -29,6 +36,7 @@ def overlay(
         classes: the classes.
         alpha: opacity of the tint, 0 to 1.
         legend: whether the legend is there.
+        untinted: names of classes that are left as the photograph is, in any case of letters; unknown ones do nothing.
 
     Shapes:
         - image: (H, W, 3)
@@ -48,14 +56,15 @@ def overlay(
         (384, 512, 3)
     """
     require_ids(ids, image)
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be 0 (photograph alone) to 1 (colours alone), got {alpha!r}")
+    require_alpha(alpha)
     classes.to_file(ids)
     colors = np.zeros((256, 3), "uint8")
     colors[: len(classes)] = classes.palette
-    opacity = np.where(ids == VOID, 0.0, alpha)[..., None].astype("float32")
+    names = {name.casefold() for name in untinted}
+    bare = np.isin(ids, [VOID, *(index for index, name in enumerate(classes.names) if name.casefold() in names)])
+    opacity = np.where(bare, 0.0, alpha)[..., None].astype("float32")
     tinted = (image * (1 - opacity) + colors[ids] * opacity + 0.5).astype("uint8")
-    shown, shown_ids = _at_display_size(tinted, ids)
+    shown, shown_ids = _at_display_size(tinted, np.where(bare, VOID, ids))
     edges = _edges(shown_ids, width=max(1, round(max(shown_ids.shape) / 800))) & (shown_ids != VOID)
     shown = np.where(edges[..., None], colors[shown_ids], shown)
     if not legend:
@@ -63,6 +72,19 @@ def overlay(
     # Text that can be read where the picture is shown whole on a screen.
     size = max(14, round(max(shown.shape[:2]) / 52))
     return _stack(shown, legend_strip(legend_entries(ids, classes), width=shown.shape[1], size=size))
+
+
+def require_alpha(alpha: float) -> None:
+    """Refuse what is no opacity.
+
+    Raises:
+        ValueError: it is not between 0 and 1.
+
+    Example:
+        >>> require_alpha(0.5)
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must be 0 (photograph only) to 1 (colours only), got {alpha!r}")
 
 
 def _at_display_size(picture: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -286,3 +286,12 @@ def test_photographs(model, classes, shared_data, tmp_path):
     files = sorted((shared_data / "camvid" / "images" / "val").glob("*.jpg"))[:2]
     assert predict_files(model, files, tmp_path, classes, progress=False) == []
     assert opened(tmp_path / f"{files[0].stem}_ids.png")[1] == opened(files[0])[1]
+
+
+def test_alpha_is_the_opacity_of_the_classes(model, classes, photos, tmp_path):
+    predict_files(model, [photos / "plain.png"], tmp_path / "out", classes, alpha=1.0, progress=False)
+    shown = opened(tmp_path / "out" / "plain_overlay.png")[2][:360, :504].reshape(-1, 3)
+    assert {tuple(map(int, colour)) for colour in np.unique(shown, axis=0)} <= set(classes.palette)
+    with pytest.raises(ValueError, match="alpha must be 0 .* to 1 .*, got 2"):
+        predict_files(model, [photos / "plain.png"], tmp_path / "none", classes, alpha=2, progress=False)
+    assert not (tmp_path / "none").exists()

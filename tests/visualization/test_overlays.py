@@ -98,3 +98,13 @@ def test_a_photograph_with_its_mask(shared_data):
     file = min((folder / "images" / "val").iterdir())
     mask = classes.to_training(read_mask(folder / "labels" / "val" / f"{file.stem}.png"), file.stem)
     assert overlay(read_image(file), mask, classes).shape[0] > 360
+
+
+def test_background_is_left_as_the_photograph_is_unless_asked_for():
+    classes = ClassTable(("Background", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
+    image, ids = scene(480, 640)
+    shown = overlay(image, ids, classes, legend=False)
+    np.testing.assert_array_equal(shown[:239], image[:239])
+    # The sea keeps its outline.
+    np.testing.assert_array_equal(shown[240], np.broadcast_to(classes.palette[1], (640, 3)))
+    assert (overlay(image, ids, classes, legend=False, untinted=())[130:239] != image[130:239]).any()

@@ -99,3 +99,29 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     (tmp_path / "log.csv").write_text("epoch,loss\n0,1.5\n")
     curve("~/log.csv", "~/curve.png")
     assert (tmp_path / "curve.png").is_file()
+
+
+def test_the_best_epoch_is_marked_and_named(tmp_path):
+    (tmp_path / "log.csv").write_text("epoch,loss,val_loss,val_mean_iou\n0,1.5,1.1,0.2\n1,1.2,1.3,0.4\n2,1.1,1.2,0.3\n")
+    figure = curve(tmp_path / "log.csv")
+    assert figure.get_suptitle() == f"{tmp_path.name}; best val_mean_iou 0.4 in epoch 2"
+    losses, scores = figure.axes
+    assert not losses.collections
+    np.testing.assert_array_equal(scores.collections[0].get_offsets(), [[2, 0.4]])
+
+
+def test_one_huge_value_leaves_the_others_visible(tmp_path):
+    (tmp_path / "log.csv").write_text("epoch,loss\n0,2.0\n1,1e9\n2,1.5\n3,1.0\n")
+    (axes,) = curve(tmp_path / "log.csv").axes
+    low, high = axes.get_ylim()
+    assert (low, high) == pytest.approx((0.92, 2.08))
+    assert [text.get_text() for text in axes.texts] == ["1 value beyond, up to 1e+09"]
+
+
+def test_what_fit_returns_is_drawn():
+    history = keras.callbacks.History()
+    history.epoch = [0, 1, 2, 3]
+    history.history = {"loss": [2.0, 1.5, float("nan"), 1.0], "val_mean_iou": [0.1, 0.3]}
+    losses, scores = curve(history).axes
+    assert losses.get_lines()[0].get_xydata().tolist() == [[1, 2.0], [2, 1.5], [4, 1.0]]
+    assert scores.get_lines()[0].get_xydata().tolist() == [[2, 0.1], [4, 0.3]]

@@ -8,7 +8,7 @@ WORKERS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export CUDA_VISIBLE_DEVICES ?= -1
 
-.PHONY: quickstart test test-slow lint docs docs-links clean
+.PHONY: quickstart test test-slow lint docs docs-links dist clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/python examples/quickstart.py
@@ -26,6 +26,10 @@ lint: $(VENV)/installed-test
 
 docs: $(VENV)/installed-test
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
+
+# The notebook, from its source.
+examples/colab.ipynb: examples/colab.py $(VENV)/installed-test
+	$(BIN)/jupytext --to ipynb $<
 
 # Links to other hosts; needs the network, which `make docs` does not.
 docs-links: $(VENV)/installed-test
@@ -53,6 +57,11 @@ $(RUNTIMES): $(VENV)/installed-test
 		> $$($(@D)/bin/python -c "import site; print(site.getsitepackages()[0])")/below.pth
 	$(@D)/bin/python -m pip install --quiet --requirement $(filter %.txt,$^)
 	touch $@
+
+# The wheel and the source distribution of the version in keras_cacnet/version.py.
+dist: $(VENV)/installed-test
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
 
 clean:
 	rm -rf $(VENV) build dist docs/_build quickstart examples/browser/node_modules examples/browser/dist

@@ -1,6 +1,8 @@
 """How Sphinx builds the site: `make docs`."""
 
+import inspect
 import os
+from typing import Any
 
 from keras_cacnet.version import __version__
 
@@ -11,14 +13,14 @@ project = "keras_cacnet"
 author = "the authors of keras_cacnet"
 release = version = __version__
 extensions = [
+    "matplotlib.sphinxext.mathmpl",  # equations as pictures: nothing is fetched by the reader
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
 nb_execution_mode = "off"  # tests execute the notebook
-myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 
@@ -30,6 +32,8 @@ autodoc_inherit_docstrings = False
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 add_module_names = False
+python_maximum_signature_line_length = 90
+mathmpl_srcset = ["2x"]
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Shapes", "params_style"), "Reference"]
 napoleon_use_rtype = False
@@ -43,3 +47,16 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True}
 linkcheck_anchors = False
+
+
+def signature_of_init(app: Any, kind: str, name: str, thing: Any, options: Any, signature: str, returned: str) -> Any:
+    """Show what a class of Keras takes, whose `__new__` takes anything."""
+    if kind == "class" and signature == "(*args, **kwargs)" and "__init__" in vars(thing):
+        own = inspect.signature(thing.__init__)
+        shown = str(own.replace(parameters=list(own.parameters.values())[1:], return_annotation=own.empty))
+        return shown.replace("keras.src.models.model.", "keras.").replace("collections.abc.", ""), returned
+    return None
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-signature", signature_of_init)

@@ -81,7 +81,7 @@ def test_quickstart(tmp_path):
     assert "Next, on photographs" in result.stdout
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+@pytest.mark.parametrize("name", sorted({path.name for path in EXAMPLES.glob("*.py")} - {"colab.py"}))
 def test_examples_stay_short(name):
     assert len((EXAMPLES / name).read_text().splitlines()) < 80
 

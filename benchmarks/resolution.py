@@ -4,9 +4,9 @@ python benchmarks/resolution.py RUN [RUN ...] --data DATA --json FILE
 
 Every image is brought to a long side of 0.5 to 2 times the run's `image_size`. The library divides the kernels D of
 Eq. 1 by the number of positions; the paper has the plain sum. A network that is trained with the sum is the same
-network: all crops have one number of positions n, and the batch norm of D undoes a constant factor (all but its epsilon, which
-`variance_over_epsilon` is beside). Its kernels at m positions are those of the trained network times m / n before that
-norm, and so it is scored, without a second training.
+network: all crops have one number of positions n, and the batch norm of D undoes a constant factor (all but its
+epsilon, which `variance_over_epsilon` is beside). Its kernels at m positions are those of the trained network times
+m / n before that norm, and so it is scored, without a second training.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from laptop import Part
 
 from keras_cacnet.datasets import open_dataset
 from keras_cacnet.evaluation import Protocol, evaluate
@@ -26,19 +27,6 @@ from keras_cacnet.pipeline import evaluation_batches
 from keras_cacnet.training import Run
 
 SCALES = (0.5, 0.75, 1.0, 1.5, 2.0)
-
-
-class Some:
-    """The examples of a source with some numbers."""
-
-    def __init__(self, source: Any, numbers: list[int]) -> None:
-        self.source, self.numbers = source, numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.source[self.numbers[index]]
 
 
 def modules(model: keras.Model) -> list[CaCLayer]:
@@ -82,7 +70,7 @@ def main(options: argparse.Namespace) -> None:
     dataset = open_dataset(options.data, options.data_dir)
     every = dataset.source(options.split)
     numbers = sorted(random.Random(0).sample(range(len(every)), min(options.images, len(every))))
-    source, found = Some(every, numbers), []
+    source, found = Part(every, numbers), []
     for path in options.runs:
         run = Run(path)
         one: dict[str, Any] = {

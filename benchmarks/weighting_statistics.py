@@ -15,13 +15,14 @@ For every head of a run that predicts or learns kernels (cac, gap, fixed):
 
 import argparse
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from laptop import Part
 from matplotlib.figure import Figure
 
 from keras_cacnet import CaCNet
@@ -37,19 +38,6 @@ from keras_cacnet.training.compiling import network_arguments
 BINS = 60
 SATURATED = 0.02
 """A sigmoid within this distance of 0 or 1 passes on less than a twelfth of the gradient that it has at 0.5."""
-
-
-class Some:
-    """The examples of a source with some numbers."""
-
-    def __init__(self, source: Any, numbers: Sequence[int]) -> None:
-        self.source, self.numbers = source, numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.source[self.numbers[index]]
 
 
 class Weights:
@@ -250,7 +238,7 @@ def main(options: argparse.Namespace) -> None:
     dataset = open_dataset(options.data, options.data_dir)
     every = dataset.source(options.split)
     numbers = sorted(random.Random(0).sample(range(len(every)), min(options.images, len(every))))
-    source, found = Some(every, numbers), {}
+    source, found = Part(every, numbers), {}
     for path in options.runs:
         run = Run(path)
         recipe = run.recipe

@@ -1,7 +1,7 @@
 """Prints the tables of docs/ and examples/browser from the JSON in benchmarks/results.
 
 python docs/tables.py
-python docs/tables.py --write     # puts those of the ablations between their marks in docs/results.md
+python docs/tables.py --write     # puts those of the ablations between their marks in results.md
 """
 
 import json
@@ -104,14 +104,49 @@ def ablation_classes(name: str) -> str:
     return "\n".join(lines)
 
 
-_MARKED = re.compile(r"(<!-- (ablation|ablation_classes) (\w+) -->\n).*?(<!-- end -->)", re.S)
+def weighting(name: str) -> str:
+    """What the weights and kernels of trained heads are like, means over the heads, of one `weighting_NAME.json`."""
+    head = ["run", "saturated, before training", "after", "D between images", "D with pooled features", "with classes"]
+    head += ["mIoU, own D", "mean D", "D of another image", "no D"]
+    lines = [f"| {' | '.join(head)} |", "|---|" + "---:|" * (len(head) - 1)]
+    for run, found in read(f"weighting_{name}.json")["runs"].items():
+        heads = list(found["heads"].values())
+        shares = [[one["W before training"]["saturated"] for one in heads], [one["W"]["saturated"] for one in heads]]
+        shares += [[one["kernels"]["share_between_images"] for one in heads]]
+        cells = [f"{100 * sum(values) / len(values):.1f} %" for values in shares]
+        for key in ("alignment_with_pooled_features", "alignment_with_class_areas"):
+            values = [one["kernels"][key] for one in heads]
+            cells.append("" if None in values else f"{sum(values) / len(values):.2f}")
+        cells += [f"{100 * score:.2f}" for score in found["mean_iou_by_kernels"].values()]
+        lines.append(f"| {run} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"![W and D of trained heads](images/weighting_{name}.png)"])
+
+
+def resolution(name: str) -> str:
+    """The mIoU by the size of the images of one `resolution_NAME.json`, in % of the run's `image_size`."""
+    runs = read(f"resolution_{name}.json")["runs"]
+    scales = list(runs[0]["mean_iou"])
+    lines = [f"| mIoU in %, at times `image_size` | {' | '.join(scales)} |", "|---|" + "---:|" * len(scales)]
+    titles = {"mean_iou": "", "mean_iou_of_the_sum": ", plain sum"}
+    for run in runs:
+        recipe = run["recipe"]
+        title = recipe["reweighting"] + (" + GP" if recipe["global_pooling"] else "") + f", seed {recipe['seed']}"
+        for key, more in titles.items():
+            if key in run:
+                figures = " | ".join(f"{100 * score:.2f}" for score in run[key].values())
+                lines.append(f"| {title}{more} | {figures} |")
+    return "\n".join(lines)
+
+
+_FILES = {"ablation": "ablation", "ablation_classes": "ablation", "weighting": "weighting", "resolution": "resolution"}
+_MARKED = re.compile(rf"(<!-- ({'|'.join(_FILES)}) (\w+) -->\n).*?(<!-- end -->)", re.S)
 
 
 def fill(text: str) -> str:
     """Put tables between marks such as `<!-- ablation camvid_table_1 -->` and `<!-- end -->`."""
 
     def filled(mark: re.Match[str]) -> str:
-        if not (RESULTS / f"ablation_{mark[3]}.json").is_file():
+        if not (RESULTS / f"{_FILES[mark[2]]}_{mark[3]}.json").is_file():
             return f"{mark[1]}Not run yet.\n{mark[4]}"
         return f"{mark[1]}{globals()[mark[2]](mark[3])}\n{mark[4]}"
 

@@ -44,7 +44,7 @@ def sum_over_positions(model: keras.Model, crop_size: int) -> None:
             found = mean(x)
             return found * (ops.cast(height * width, found.dtype) / trained)
 
-        layer.raw_kernels = summed
+        setattr(layer, "raw_kernels", summed)  # noqa: B010
 
 
 def scores(run: Run, source: Any, classes: Any, summed: bool) -> dict[str, float]:

@@ -171,7 +171,11 @@ def score(run: Run, source: Any, classes: Any, given: dict[str, np.ndarray] | No
     model = run.load_model("last")
     current = {name: tf.Variable(values[:1]) for name, values in (given or {}).items()}
     for layer in heads(model)[0] if given else ():
-        layer.predict_kernels = lambda x, training=False, name=layer.name: tf.identity(current[name])
+
+        def predict_kernels(x: Any, training: bool = False, name: str = layer.name) -> Any:
+            return tf.identity(current[name])
+
+        setattr(layer, "predict_kernels", predict_kernels)  # noqa: B010
 
     def next_kernels(index: int, _: np.ndarray) -> None:
         for name, values in (given or {}).items():
@@ -210,7 +214,8 @@ def draw(found: dict[str, Any], path: Path) -> None:
     for title, axes, pick in (("before training", left, "W before training"), ("after training", right, "W")):
         for name, values in found.items():
             weights = next(iter(values["heads"].values()))[pick]
-            edges = np.linspace(*weights["edges"], BINS + 1)
+            first, last = weights["edges"]
+            edges = np.linspace(first, last, BINS + 1)
             label = f"{name}: {weights['saturated']:.0%} of the sigmoids saturated"
             axes.stairs(weights["histogram"], edges, label=label)
         axes.set(title=f"W of the first head, {title}", xlabel="W", ylabel="share")

@@ -27,6 +27,9 @@ from keras_cacnet.datasets.source import Example, Finding, Source
 ReadIds = Callable[[bytes | Path, str], np.ndarray]
 """Read a mask, a file or its bytes, to ids, uint8 (height, width); a ValueError names the file by the second."""
 
+_DARK = 16
+"""A deep image whose upper byte is always below has 12 bits, as of microscopes and thermal cameras."""
+
 _Result = TypeVar("_Result")
 
 
@@ -69,10 +72,13 @@ def examine_example(example: Example, classes: ClassTable, read_ids: ReadIds | N
     try:
         data = _bytes(example.image, example.image_origin)
         one.image_digest = hashlib.sha256(data).hexdigest()
-        height, width = read_image(data, example.image_origin).shape[:2]
-        one.size = (width, height)
+        pixels = read_image(data, example.image_origin)
+        one.size = (pixels.shape[1], pixels.shape[0])
         with open_image(data, example.image_origin) as image:
             one.rotated = orientation(image) > 1
+            if image.mode.startswith("I") and pixels.max() < _DARK:
+                text = "16 bits, of which only the lower 12 are used: it is read nearly black; stretch it to 0..65535."
+                one.findings.append(Finding("warning", example.image_origin, text))
     except ValueError as error:
         one.findings.append(_finding(example.image_origin, error))
     ids, one.counts, found = examine_mask(example, classes, read_ids)

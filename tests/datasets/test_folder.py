@@ -5,6 +5,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_cacnet.datasets import Folder, check_dataset, open_dataset, read_example
 
@@ -230,3 +231,17 @@ def test_images_of_other_formats(folder, suffix):
     (example,) = [e for e in data.source("train") if e.name == "other"]
     np.testing.assert_array_equal(read_example(example, data.classes)[0], pixels)
     assert check_dataset(data, progress=False).findings == ()
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_deep_images_are_read_by_their_upper_byte(folder, suffix):
+    deep = np.random.default_rng(0).integers(0, 65536, (70, 80)).astype("uint16")
+    folder.mask("train", "deep.png", np.zeros((70, 80)))
+    folder.image("train", f"deep{suffix}", Image.fromarray(deep))
+    data = open_dataset(folder.root)
+    (example,) = [e for e in data.source("train") if e.name == "deep"]
+    np.testing.assert_array_equal(read_example(example, data.classes)[0], np.repeat((deep >> 8)[..., None], 3, -1))
+    assert check_dataset(data, progress=False).findings == ()
+    folder.image("train", f"deep{suffix}", Image.fromarray(deep >> 4))
+    (warning,) = check_dataset(data, progress=False).findings
+    assert warning.message.startswith("16 bits, of which only the lower 12 are used: it is read nearly black")

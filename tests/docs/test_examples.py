@@ -35,7 +35,6 @@ def folder(tmp_path_factory, write_coast):
     (root / "holiday").mkdir()
     for name in ("photograph.jpg", "holiday/a.png"):
         (root / name).write_bytes(images[0].read_bytes())
-    (root / "colour_mask.png").write_bytes(images[1].read_bytes())
     recipe = Recipe(
         backbone="resnet14_narrow", head_channels=8, crop_size=16, batch_size=2, epochs=1, learning_rate=0.02
     )
@@ -53,7 +52,7 @@ def code(page):
 SLOW = [pytest.param(f"{name}.md", marks=pytest.mark.slow) for name in ("get_started", "coming_from", "how_it_works")]
 
 
-@pytest.mark.parametrize("page", ["your_data.md", "settings.md", "cookbook.md", *SLOW])
+@pytest.mark.parametrize("page", ["your_data.md", "importing.md", "settings.md", "cookbook.md", *SLOW])
 def test_the_pages_run(page, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     names = {"__name__": f"docs.{page.removesuffix('.md')}"}

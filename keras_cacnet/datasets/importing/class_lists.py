@@ -15,7 +15,7 @@ from keras_cacnet.files import user_path
 
 _NAMES_OF_LISTS = (
     *("classes.txt", "class_names.txt", "labels.txt", "labelmap.txt", "label_colors.txt", "class_dict.csv"),
-    *("classes.csv", "class_dict_seg.csv", "labels.csv"),
+    *("classes.csv", "_classes.csv", "class_dict_seg.csv", "labels.csv"),
 )
 _VOID_NAMES = ("void", "__ignore__", "ignore")
 BACKGROUND_NAMES = ("background", "_background_", "__background__")
@@ -174,7 +174,7 @@ def _csv_rows(lines: Sequence[str]) -> list[dict[str, str | None]] | None:
     name = column("name", "class", "label", "class_name", "label_name")
     if name is None:
         return None
-    index = column("id", "index", "class_id", "label_id", "value")
+    index = column("id", "index", "class_id", "label_id", "value", "pixel value")
     channels = [column(long, long[0]) for long in ("red", "green", "blue")]
     has_colors = None not in channels
     return [

@@ -20,7 +20,9 @@ _IMAGE_WORDS = frozenset(
     "image images img imgs jpegimages photo photos picture pictures rgb input inputs sat original originals".split()
 )
 # Pictures of masks, and masks of instances: neither images nor masks where there are others.
-_OTHER_WORDS = frozenset("color colors colour colours colored vis viz visualization overlay overlays preview".split())
+_OTHER_WORDS = frozenset(
+    "color colors colour colours colored vis viz visualization overlay overlays preview colormap colormaps".split()
+)
 _INSTANCE_WORDS = frozenset("segmentationobject instance instances".split())
 # Of two files of one name in one folder the mask is the one whose format keeps ids.
 _PHOTO_SUFFIXES = (".jpg", ".jpeg", ".webp")
@@ -199,7 +201,8 @@ def _is_marked(name: str, known: frozenset[str]) -> bool:
     """Whether a folder's name has one of the words, or the file's name ends in one."""
     path = PurePosixPath(name)
     stem = plain_stem(name)
-    return any(word in known for part in path.parts[:-1] for word in words(part)) or _without(stem, known) != stem
+    said = {word for part in path.parts[:-1] for word in (*words(part), "".join(words(part)))}
+    return not known.isdisjoint(said) or _without(stem, known) != stem
 
 
 def without_mask_ending(stem: str) -> str:

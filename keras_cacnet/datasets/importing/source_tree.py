@@ -28,6 +28,7 @@ SPLIT_WORDS = {
     "tst": "test",
 }
 _GLUED = re.compile(r"^(train|valid|val|test)(?=(annot|labels?|masks?|images?)$)")
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LIST_FOLDERS = ("", "ImageSets/Segmentation", "ImageSets", "splits")
 
 
@@ -127,13 +128,14 @@ class SourceTree:
 
 
 def words(text: str) -> list[str]:
-    """Split the name of a folder or a file into its words, in lower case, without numbers at their ends.
+    """Split the name of a folder or a file into its words, in lower case, without numbers.
 
     Example:
-        >>> words("Train_labels"), words("val2017"), words("trainannot")
-        (['train', 'labels'], ['val'], ['train', 'annot'])
+        >>> words("Train_labels"), words("val2017"), words("trainannot"), words("JPEGImages")
+        (['train', 'labels'], ['val'], ['train', 'annot'], ['jpeg', 'images'])
     """
-    parts = re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", text).lower())
+    spaced = _CAPITAL.sub(" ", unicodedata.normalize("NFC", text))
+    parts = re.findall(r"[^\W\d_]+", spaced.lower())
     return [word for part in parts for word in _GLUED.sub(r"\1 ", part).split()]
 
 

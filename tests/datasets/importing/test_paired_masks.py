@@ -25,6 +25,9 @@ def imported(source, output, **options):
         (".", ".", ".png", "_sat", "_mask"),
         (".", ".", ".png", "", ""),
         ("images", "images/masks", ".png", "", "-label"),
+        ("701_StillsRaw_full", "LabeledApproved_full", ".png", "", "_L"),
+        ("SET-2017_Data", "SET-2017_Part1_GroundTruth", ".png", "", "_segmentation"),
+        ("original_images", "label_images_semantic", ".png", "", ""),
     ],
 )
 def test_arrangements(drawn, assert_imported, snapshot, tmp_path, images, masks, suffix, image_ending, mask_ending):
@@ -102,6 +105,28 @@ def test_a_table_beside_the_images_is_found(drawn, assert_imported, tmp_path):
     report = imported(source, tmp_path / "out", split=(0.8, 0.2))
     assert report.classes.names == NAMES
     assert "class_dict.csv" in report.what
+    assert_imported(tmp_path / "out")
+
+
+def test_pictures_of_masks_and_of_instances_are_no_masks(drawn, assert_imported, tmp_path):
+    drawn.write_images(tmp_path / "source" / "images" / "10k")
+    drawn.write_masks(tmp_path / "source" / "labels" / "sem_seg" / "masks")
+    drawn.write_masks(tmp_path / "source" / "labels" / "sem_seg" / "colormaps", lambda mask: COLORS[mask])
+    drawn.write_masks(tmp_path / "source" / "labels" / "instances", lambda mask: mask + 9)
+    assert imported(tmp_path / "source", tmp_path / "out").findings == ()
+    assert_imported(tmp_path / "out")
+
+
+def test_names_by_the_value_of_the_pixels(drawn, assert_imported, tmp_path):
+    """A list beside the images, in each split's folder, as Roboflow writes it."""
+    for split in ("train", "valid"):
+        place = tmp_path / "source" / split
+        drawn.write_images(place) if split == "train" else None
+        drawn.write_masks(place, ending="_mask") if split == "train" else None
+        place.mkdir(exist_ok=True)
+        (place / "_classes.csv").write_text("Pixel Value, Class\n0, sky\n1, sea\n2, land\n")
+    report = imported(tmp_path / "source", tmp_path / "out", split=(0.8, 0.2))
+    assert report.classes.names == NAMES
     assert_imported(tmp_path / "out")
 
 

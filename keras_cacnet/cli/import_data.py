@@ -5,50 +5,56 @@ import shlex
 
 from keras_cacnet.cli.arguments import AddCommand, shares
 
+_CHOICES = ("format", "split", "seed", "group_by", "classes", "masks")
+
 
 def add(command: AddCommand) -> None:
     """Add the command to the parser."""
     parser = command("import", run, "bring a data set of any usual form into the standard folder")
     parser.add_argument("source", metavar="SOURCE", help="the folder with images and annotations; it is only read")
-    parser.add_argument("--output", required=True, help="the folder to write; an import that broke off goes on there")
     parser.add_argument(
-        "--format", help="the form: cityscapes, voc, coco, labelme, yolo or masks (default: recognised)"
+        "--output",
+        required=True,
+        default=argparse.SUPPRESS,
+        help="the folder to write; an import that broke off goes on there",
+    )
+    parser.add_argument(
+        "--format",
+        help="the form: cityscapes, voc, coco, labelme, yolo or masks (default: recognised)",
+        default=argparse.SUPPRESS,
     )
     parser.add_argument(
         "--split",
         type=shares,
+        default=argparse.SUPPRESS,
         metavar="TRAIN,VAL,TEST",
         help="shares dealt by chance (default: the source's own splits; 0.8,0.1,0.1 where it has none)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the dealing")
     parser.add_argument(
         "--group-by",
+        default=argparse.SUPPRESS,
         metavar="PATTERN",
         help="a regular expression on the paths of images: those for which its groups match the same stay together",
     )
     parser.add_argument(
         "--classes",
+        default=argparse.SUPPRESS,
         metavar="FILE",
         help="names, and colours or ids where masks need them, one class a line (default: a list in the source)",
     )
     parser.add_argument(
-        "--masks", help="how mask files write classes: ids, colors or binary (default: what they hold shows it)"
+        "--masks",
+        default=argparse.SUPPRESS,
+        help="how mask files write classes: ids, colors or binary (default: what they hold shows it)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import import_folder
 
-    report = import_folder(
-        options.source,
-        options.output,
-        format=options.format,
-        split=options.split,
-        seed=options.seed,
-        group_by=options.group_by,
-        classes=options.classes,
-        masks=options.masks,
-    )
+    given = {name: getattr(options, name) for name in _CHOICES if name in options}
+    report = import_folder(options.source, options.output, **given)
     print(report.to_text())
     words = f"--data {shlex.quote(options.output)}"
     print(f"\nNext:\n  keras-cacnet check {words}\n  keras-cacnet train {words} --output runs/mine")

@@ -73,8 +73,8 @@ def split_by_chance(
     """Deal images to splits, whole groups together.
 
     The order of the groups is that of a hash of the seed and their names: an image more or less changes little, and the
-    same source is dealt the same on any machine. Each split with a share gets at least one group where there are
-    enough; else it gets the groups with which its number of images comes nearest to the share.
+    same source is dealt the same on any machine. Groups that are larger than a share go where most is missing; of the
+    others val and test take as many, in that order, as bring them nearest to their shares. Each gets at least one.
 
     Args:
         items: the images with masks.
@@ -105,16 +105,27 @@ def split_by_chance(
         )
     order = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode("utf-8", "replace")).digest())
     dealt: dict[str, str] = {}
-    # val and test first: they are small, and what is left is train's.
-    for place, (split, share) in enumerate(wanted[1:], 1):
-        count, target = 0, share * len(items)
-        while len(order) > len(wanted) - place:
-            more = groups[order[0]]
-            if count and abs(count + len(more) - target) >= abs(count - target):
+    # Groups that are larger than val or test shall be go where most is missing, mostly to train.
+    missing = {split: share * len(items) for split, share in wanted}
+    smallest, filled = min(missing.values()), set()
+    for group in sorted(order, key=lambda group: -len(groups[group])):
+        if len(groups[group]) <= smallest or len(order) < len(wanted):
+            break
+        split = max(missing, key=lambda name: missing[name])
+        missing[split] -= len(groups[group])
+        filled.add(split)
+        dealt.update((path, split) for path in groups[group])
+        order.remove(group)
+    # Then val and test take what they lack, and train the rest.
+    for place, (split, _) in enumerate(wanted[1:], 1):
+        while order and missing[split] > 0:
+            more = len(groups[order[0]])
+            others = {name for name, _ in wanted[place + 1 :] + wanted[:1]} - filled
+            if len(order) <= len(others) or (split in filled and abs(missing[split] - more) >= missing[split]):
                 break
-            count += len(more)
-            dealt.update((path, split) for path in more)
-            del order[0]
+            missing[split] -= more
+            filled.add(split)
+            dealt.update((path, split) for path in groups[order.pop(0)])
     dealt.update((path, "train") for group in order for path in groups[group])
     return dealt
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from keras_cacnet.datasets.importing.forms import Item
@@ -39,6 +40,26 @@ def test_groups_stay_together():
     assert all(len(splits) == 1 for splits in splits_of.values())
     # Groups of 30: of 210, 20% is 42, and one group is nearer to it than two.
     assert sorted(list(found.values()).count(split) for split in ("train", "val", "test")) == [30, 30, 150]
+
+
+def test_large_groups_go_to_train():
+    """Four videos of very different lengths: val and test take the short ones whatever the seed is."""
+    lengths = {"a": 305, "b": 101, "c": 40, "d": 22}
+    videos = [Item(f"{name}_{i}.png", Path(), None) for name, count in lengths.items() for i in range(count)]
+    for seed in range(10):
+        dealt = list(split_by_chance(videos, (0.8, 0.1, 0.1), seed, re.compile("(.)_")).values())
+        assert sorted(dealt.count(split) for split in ("val", "test")) == [22, 40]
+        assert dealt.count("train") == 406
+
+
+def test_every_split_gets_a_group_whatever_their_sizes():
+    rng = np.random.default_rng(0)
+    for seed in range(200):
+        lengths = rng.choice([1, 2, 5, 40, 300], rng.integers(3, 9))
+        videos = [Item(f"{name}_{i}", Path(), None) for name, count in enumerate(lengths) for i in range(count)]
+        dealt = split_by_chance(videos, (0.8, 0.1, 0.1), seed, re.compile(r"(\d+)_"))
+        assert set(dealt.values()) == {"train", "val", "test"}
+        assert len(dealt) == len(videos)
 
 
 def test_groups_of_patterns():

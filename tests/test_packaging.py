@@ -1,9 +1,9 @@
 """The wheel, and the package in an environment of its own."""
 
 import re
+import shutil
 import subprocess
 import sys
-import venv
 import zipfile
 from pathlib import Path
 
@@ -34,24 +34,37 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel):
     assert packed == modules
 
 
+def pythons():
+    """The interpreters of this machine that the package is for, by version."""
+    found = {}
+    for version in ("3.11", "3.12", "3.13"):
+        installed = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
+        found[version] = shutil.which(f"python{version}") or next(map(str, reversed(installed)), None)
+    found["{}.{}".format(*sys.version_info)] = sys.executable
+    return {version: path for version, path in found.items() if path}
+
+
 @pytest.mark.slow
-def test_the_wheel_works_in_an_environment_of_its_own(wheel, tmp_path):
-    venv.create(tmp_path / "env", with_pip=True)
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_the_wheel_works_in_an_environment_of_its_own(wheel, tmp_path, version):
+    if version not in pythons():
+        pytest.skip(f"there is no Python {version} here")
+
+    def run(*command):
+        result = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
+
+    run(pythons()[version], "-m", "venv", tmp_path / "env")
     python = tmp_path / "env" / "bin" / "python"
-    constraints = ["--constraint", str(ROOT / "constraints.txt")]
-    install = [str(python), "-m", "pip", "install", "--quiet", *constraints, str(wheel)]
-    result = subprocess.run(install, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    run(python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", wheel)
     code = (
         "import numpy as np, keras_cacnet as kc\n"
         "model = kc.CaCNet(3, backbone='resnet14_narrow', head_channels=8)\n"
         "print(model(np.zeros((1, 20, 30, 3), 'uint8')).shape)"
     )
-    result = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert result.stdout.strip() == "(1, 20, 30, 3)", result.stderr
-    command = tmp_path / "env" / "bin" / "keras-cacnet"
-    result = subprocess.run([str(command), "--help"], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    assert run(python, "-c", code) == "(1, 20, 30, 3)"
+    assert run(tmp_path / "env" / "bin" / "keras-cacnet", "--version") == f"keras-cacnet {__version__}"
 
 
 def test_what_is_released_is_one_version():

@@ -174,20 +174,21 @@ def given_settings(options: argparse.Namespace, recipe: Recipe) -> Recipe:
 
 
 @contextmanager
-def warnings_in_a_line() -> Iterator[None]:
-    """Print a run's warnings as one line each, without the line of code that gave them."""
+def warnings_in_a_line(kind: type[Warning] | None = None) -> Iterator[None]:
+    """Print warnings of a kind, by default a run's, as one line each, without the line of code that gave them."""
     from keras_cacnet.training import TrainingWarning
 
+    kind = kind or TrainingWarning
     with warnings.catch_warnings():
         show = warnings.showwarning
 
         def shown(message: Warning | str, category: type[Warning], *place: Any) -> None:
-            if issubclass(category, TrainingWarning):
+            if issubclass(category, kind):
                 print(f"warning: {message}", file=sys.stderr)
             else:
                 show(message, category, *place)
 
-        warnings.simplefilter("always", TrainingWarning)
+        warnings.simplefilter("always", kind)
         warnings.showwarning = shown  # type: ignore[assignment]
         yield
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_cacnet.cli.arguments import AddCommand, add_protocol, add_run, given_protocol, size
+from keras_cacnet.cli.arguments import AddCommand, add_protocol, add_run, given_protocol, size, warnings_in_a_line
 from keras_cacnet.files import user_path, visible_files
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def add(command: AddCommand) -> None:
         "--size", type=size, default=argparse.SUPPRESS, help="the only image size, 512 or 360x480 (default: any size)"
     )
     group.add_argument(
-        "--calibration", metavar="DIR", default=argparse.SUPPRESS, help="photographs for int8, some tens of them"
+        "--calibration", metavar="DIR", default=argparse.SUPPRESS, help="photographs for int8, 30 or more"
     )
     parser.add_argument(
         "--max-pixels",
@@ -103,7 +103,7 @@ def _write(
     protocol: Protocol | None,
 ) -> None:
     from keras_cacnet.datasets import read_image
-    from keras_cacnet.export import model_card, onnx, saved_model, tflite, write_model_card
+    from keras_cacnet.export import CalibrationWarning, model_card, onnx, saved_model, tflite, write_model_card
     from keras_cacnet.export.card import require_card_places
     from keras_cacnet.export.exportable_models import export_size
 
@@ -119,7 +119,8 @@ def _write(
     if options.format == "saved_model":
         path = saved_model(model, output, trained.classes, multiscale=protocol, **given)
     elif options.format == "tflite":
-        path = tflite(model, output, trained.classes, **given)
+        with warnings_in_a_line(CalibrationWarning):
+            path = tflite(model, output, trained.classes, **given)
     elif options.format == "onnx":
         path = onnx(model, output, trained.classes, **given)
     else:

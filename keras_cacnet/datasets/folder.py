@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_cacnet.datasets.classes import ClassTable
-from keras_cacnet.datasets.source import Example, Finding, require_split
+from keras_cacnet.datasets.source import Example, Finding, described, require_split
 from keras_cacnet.datasets.split_lists import IMAGE_SUFFIXES, listed_stems
 from keras_cacnet.files import user_path
 from keras_cacnet.wording import listed
@@ -87,6 +87,9 @@ class Folder:
             )
         self.classes = ClassTable.from_file(self.path / "classes.txt")
         self._listings: dict[str, _Listing] = {}
+
+    def __repr__(self) -> str:
+        return f"<{described(self)}>"
 
     def source(self, split: str) -> Sequence[Example]:
         """Give the examples of a split, by name.

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.examining import for_all
-from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, require_split
+from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, described, require_split
 from keras_cacnet.files import user_path
 
 
@@ -65,6 +65,9 @@ class Records:
         self.classes = ClassTable.from_json(builder.info.metadata)
         self.nested = frozenset(frozenset(pair) for pair in builder.info.metadata.get("nested", ()))
         self.form = str(builder.info.metadata.get("form", ""))
+
+    def __repr__(self) -> str:
+        return f"<{described(self)}>"
 
     def source(self, split: str) -> Sequence[Example]:
         """Give the examples of a split, in the order of the records.

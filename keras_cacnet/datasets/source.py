@@ -117,6 +117,19 @@ def require_no_errors(name: str, findings: Iterable[Finding]) -> None:
         raise ValueError(f"{name}: {len(errors)} problem{'' if len(errors) == 1 else 's'}:\n  {lines}")
 
 
+def described(dataset: "SegmentationDataset") -> str:
+    """Say in a line what a data set holds: its classes, and how many images its splits have.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> classes = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
+        >>> described(SimpleNamespace(name="coast", classes=classes, splits=("train",), source=lambda split: [0, 0]))
+        'coast: 2 classes (sky, sea); train 2 images'
+    """
+    sizes = ", ".join(f"{split} {len(dataset.source(split)):,}" for split in dataset.splits)
+    return f"{dataset.name}: {len(dataset.classes)} classes ({listed(dataset.classes.names, 12)}); {sizes} images"
+
+
 class Source(Protocol):
     """The examples of one split: random access in a fixed order, from any thread."""
 

@@ -1,6 +1,7 @@
 """Full-integer quantisation of a TFLite file, with the part that 8 bits would harm left in float32."""
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -14,10 +15,16 @@ from tensorflow.lite.python.convert import mlir_quantize
 
 from keras_cacnet.layers.base import ReweightingLayer
 
+FEW = 30
+"""Below so many images of calibration there is a warning."""
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 _TYPES = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
 _PRODUCTS = (*_CONVOLUTIONS, "BATCH_MATMUL")
+
+
+class CalibrationWarning(UserWarning):
+    """An int8 file was calibrated on few images."""
 
 
 @dataclass(frozen=True)
@@ -95,19 +102,33 @@ def calibration_batches(images: Iterable[np.ndarray], size: tuple[int, int] | No
         size: the height and width to which they are resized, bilinearly; None for their own.
 
     Returns:
-        The images as batches of one.
+        The images as batches of one; after the last, a `CalibrationWarning` where they were fewer than `FEW`.
 
     Raises:
         ValueError: there is none, or one is no uint8 (H, W, 3).
 
     Example:
-        >>> [batch.shape for batch in calibration_batches([np.zeros((4, 6, 3), "uint8")], (8, 8))]
-        [(1, 8, 8, 3)]
+        >>> next(calibration_batches([np.zeros((4, 6, 3), "uint8")], (8, 8))).shape
+        (1, 8, 8, 3)
     """
     checked = (_checked(image, index, size) for index, image in enumerate(images))
     if (first := next(checked, None)) is None:
         raise ValueError("calibration has no images; int8 needs some tens of those that the network is meant for")
-    return chain([first], checked)
+    return _counted(chain([first], checked))
+
+
+def _counted(images: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The images as they come, with a warning at their end where they are few."""
+    count = 0
+    for image in images:
+        yield image
+        count += 1
+    if count < FEW:
+        message = (
+            f"int8 was calibrated on {count} image{'s'[: count > 1]}: ranges that they do not show are cut off; give "
+            f"at least {FEW} photographs of the kind that the network is meant for"
+        )
+        warnings.warn(message, CalibrationWarning, stacklevel=2)
 
 
 def _checked(image: np.ndarray, index: int, size: tuple[int, int] | None) -> np.ndarray:

@@ -70,7 +70,8 @@ def tflite(
         precision: one of the above.
         size: height and width of the only images that the file takes; by default what the model takes, any for most.
             LiteRT in browsers needs a size, and so do most delegates for GPUs and NPUs.
-        calibration: for "int8" some tens of images of the kind that the file will see; those of another size than
+        calibration: for "int8" images of the kind that the file will see, 30 or more (fewer give a
+            `CalibrationWarning`); those of another size than
             `size` are resized to it. Each is taken once, and only as it is needed.
         overwrite: replace a TFLite file that stands at `path`.
 

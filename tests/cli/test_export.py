@@ -60,7 +60,9 @@ def test_tflite_files_have_classes_and_a_card(place, capsys):
     names = zipfile.ZipFile(place / "any.tflite").read("labels.txt").decode().splitlines()
     assert names == ["sky", "sea", "sand", "palm tree", "boat"]
     int8 = [*words, str(place / "int8.tflite"), "--precision", "int8", "--size", "24x32", "--calibration"]
+    capsys.readouterr()
     assert main([*int8, str(place / "photographs")]) == 0
+    assert "warning: int8 was calibrated on 3 images" in capsys.readouterr().err
     card = json.loads((place / "int8.tflite.model_card.json").read_text())
     assert (card["precision"], card["size"]) == ("int8", [24, 32])
     assert "precision must be one of float32" in error_of([*words, place / "new.tflite", "--precision", "int4"], capsys)

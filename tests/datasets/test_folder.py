@@ -20,6 +20,9 @@ def test_pairs_and_order(folder):
     data = open_dataset(folder.root)
     assert data.splits == ("train", "val", "test")
     assert [example.name for example in data.source("train")] == ["0", "1", "2"]
+    counts = ", ".join(f"{split} {len(data.source(split))}" for split in data.splits)
+    assert repr(data).startswith(f"<{folder.root}: {len(data.classes)} classes ({data.classes.names[0]}, ")
+    assert repr(data).endswith(f"); {counts} images>")
     first = data.source("train")[0]
     assert first.image == folder.root / "images" / "train" / "0.jpg"
     assert first.mask == folder.root / "labels" / "train" / "0.png"

@@ -1,5 +1,6 @@
 import json
 import re
+import warnings
 import zipfile
 
 import keras
@@ -9,11 +10,13 @@ import tensorflow as tf
 
 import keras_cacnet as kc
 from keras_cacnet.datasets import ClassTable
-from keras_cacnet.export import TFLITE_PRECISIONS, tflite, verify
+from keras_cacnet.export import TFLITE_PRECISIONS, CalibrationWarning, tflite, verify
 from keras_cacnet.export.exportable_models import in_float32
-from keras_cacnet.export.tflite_quantization import operators
+from keras_cacnet.export.tflite_quantization import calibration_batches, operators
 from keras_cacnet.models.heads import APCHead, DMHead, PSPHead
 from keras_cacnet.models.settings import ONE_SIZE, REWEIGHTINGS
+
+pytestmark = pytest.mark.filterwarnings("ignore::keras_cacnet.export.CalibrationWarning")
 
 # Odd and even, smaller and larger than those before: the interpreter allocates anew each time.
 SIZES = ((1, 33, 47), (1, 64, 48), (1, 17, 96), (2, 48, 64), (1, 33, 47))
@@ -96,6 +99,15 @@ def test_in_int8_only_what_is_said_stays_in_float(small, tmp_path):
     assert len(dynamic) == 3 + 1 + 3
     assert {operator.dtype for operator in dynamic} == {"FLOAT32"}
     assert next(operator.dtype for operator in found if operator.kind == "SOFTMAX") == "FLOAT32"
+
+
+def test_few_images_of_calibration_are_warned_of():
+    images = calibration_batches(noisy(*[(8, 8)] * 29), None)
+    with pytest.warns(CalibrationWarning, match="calibrated on 29 images: .* give at least 30 photographs"):
+        assert len(list(images)) == 29
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CalibrationWarning)
+        assert len(list(calibration_batches(noisy(*[(8, 8)] * 30), None))) == 30
 
 
 def test_calibration_images_are_taken_once_and_resized_to_the_size(small, tmp_path):

@@ -96,7 +96,8 @@ def pixel_weights(sample_weight: Any, y_pred: Any, dtype: str) -> Any:
     if not shape:
         weights = ops.reshape(weights, (1, 1, 1))
     elif len(shape) <= 3 and _agree(shape[:1], y_pred.shape[:1]) and all(size == 1 for size in shape[1:]):
-        weights = ops.reshape(weights, (ops.shape(y_pred)[0], 1, 1))
+        images = ops.shape(y_pred)[0]
+        weights = ops.reshape(weights, (-1 if images is None else images, 1, 1))
     elif len(shape) == 3 and _agree(shape, y_pred.shape[:3]):
         _same_size("sample_weight", weights, y_pred)
     else:
@@ -234,7 +235,8 @@ def _agree(shape: Any, other: Any) -> bool:
 def _same_size(what: str, values: Any, y_pred: Any) -> None:
     """Compare sizes that a TensorFlow graph knows only when it runs; values of another order would go unseen."""
     sizes = (*values.shape, *y_pred.shape[:3])
-    if keras.backend.backend() != "tensorflow" or isinstance(values, keras.KerasTensor) or None not in sizes:
+    symbolic = isinstance(values, keras.KerasTensor) or isinstance(y_pred, keras.KerasTensor)
+    if keras.backend.backend() != "tensorflow" or symbolic or None not in sizes:
         return
     import tensorflow as tf
 

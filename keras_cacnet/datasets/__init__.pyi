@@ -1,6 +1,7 @@
 from .check_report import CheckReport as CheckReport
 from .check_report import SplitFacts as SplitFacts
 from .checking import check_dataset as check_dataset
+from .checking import count_labels as count_labels
 from .checking import label_findings as label_findings
 from .checking import require_labels as require_labels
 from .checking import require_layout as require_layout

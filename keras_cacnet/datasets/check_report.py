@@ -23,6 +23,7 @@ class SplitFacts:
         sizes: how many images have which width and height; those that do not decode are left out.
         pixels: pixels per id of the mask files, 256 of them.
         images_with: images per id of the mask files.
+        pixels_beside: pixels with a class in the images that have the id, 256 of them.
         most_void_mask: what errors call the mask with the most void pixels; empty where none has any.
     """
 
@@ -32,6 +33,7 @@ class SplitFacts:
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, "int64"))
     images_with: np.ndarray = field(default_factory=lambda: np.zeros(256, "int64"))
+    pixels_beside: np.ndarray = field(default_factory=lambda: np.zeros(256, "int64"))
     most_void_mask: str = ""
     _most_void: int = 0
 
@@ -55,6 +57,7 @@ class SplitFacts:
         if counts is not None:
             self.pixels += counts
             self.images_with += counts > 0
+            self.pixels_beside += (counts > 0) * counts[list(self.classes.ids)].sum()
             if (void := self._void_in(counts)) > self._most_void:
                 self._most_void, self.most_void_mask = void, example.mask_origin
 

@@ -201,6 +201,26 @@ def _labels_of(dataset: SegmentationDataset, split: str, trained: bool = True) -
     return [*findings, *_absent_classes(split, facts, trained)], facts
 
 
+def count_labels(dataset: SegmentationDataset, split: str) -> SplitFacts:
+    """Count the labels in the masks of a split; what is wrong with them is left to `label_findings`.
+
+    Args:
+        dataset: the data set.
+        split: one of its splits.
+
+    Returns:
+        The counts, as `check_dataset` has them, without the sizes of the images.
+
+    Raises:
+        ValueError: there is no such split.
+    """
+    require_split(split, dataset.splits, dataset.name)
+    facts = SplitFacts(dataset.classes)
+    for example, counts in for_all(lambda one: (one, examine_mask(one, dataset.classes)[1]), dataset.source(split)):
+        facts.add(example, None, counts)
+    return facts
+
+
 def _absent_classes(split: str, facts: SplitFacts, trained: bool) -> list[Finding]:
     """One finding for all classes that never occur in a split, the likely reason first."""
     classes = facts.classes

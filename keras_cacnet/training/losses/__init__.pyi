@@ -1,0 +1,11 @@
+from .crossentropy import FocalCrossentropy as FocalCrossentropy
+from .crossentropy import OhemCrossentropy as OhemCrossentropy
+from .crossentropy import SegmentationCrossentropy as SegmentationCrossentropy
+from .frequencies import CLASS_WEIGHTS as CLASS_WEIGHTS
+from .frequencies import class_weights as class_weights
+from .regions import Dice as Dice
+from .regions import LovaszSoftmax as LovaszSoftmax
+from .regions import Tversky as Tversky
+from .sums import LOSSES as LOSSES
+from .sums import WeightedSum as WeightedSum
+from .sums import loss_named as loss_named

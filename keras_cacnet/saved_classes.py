@@ -25,9 +25,14 @@ MODULES = {
     "models.heads.fcn": ("FCNHead",),
     "models.heads.pspnet": ("PSPHead",),
     "models.network": ("SegmentationNetwork",),
-    "training.losses": ("SegmentationCrossentropy",),
+    "training.losses.crossentropy": ("FocalCrossentropy", "OhemCrossentropy", "SegmentationCrossentropy"),
+    "training.losses.regions": ("Dice", "LovaszSoftmax", "Tversky"),
+    "training.losses.sums": ("WeightedSum",),
     "training.metrics": ("Crossentropy", "MeanIoU", "PixelAccuracy"),
-    "training.optimizers": ("SGD", "LossScaleOptimizer", "PolyDecay"),
+    "training.optimizers.adamw": ("AdamW",),
+    "training.optimizers.loss_scale": ("LossScaleOptimizer",),
+    "training.optimizers.schedules": ("PolyDecay", "Warmup"),
+    "training.optimizers.sgd": ("SGD",),
 }
 """The classes that are registered with Keras, by their modules."""
 

@@ -24,7 +24,7 @@ PUBLIC = (
         "models.heads",
         "optimizers",
     ),
-    *("paper", "pipeline", "training", "visualization"),
+    *("paper", "pipeline", "training", "training.losses", "training.optimizers", "visualization"),
 )
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.py")])
 PROGRAMS = {"keras_cacnet.cli"}

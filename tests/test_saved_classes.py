@@ -38,7 +38,7 @@ def test_load_model_finds_them(saved, imports):
     command = [sys.executable, "-c", LOAD.format(imports=imports), str(saved)]
     result = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    rooms = ("models.cacnet", "training.optimizers", "training.losses")
+    rooms = ("models.cacnet", "training.optimizers.sgd", "training.losses.crossentropy")
     assert result.stdout.split()[:3] == [f"keras_cacnet.{room}" for room in rooms]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_cacnet.training.optimizers import SGD, LossScaleOptimizer, PolyDecay, poly
+from keras_cacnet.training.optimizers import SGD, AdamW, LossScaleOptimizer, PolyDecay, Warmup, cosine, poly
 
 
 def pytorch_sgd(weights, gradients, rates, momentum, decays, factors):
@@ -95,6 +95,11 @@ def test_state_survives_serialisation():
         (lambda: SGD(global_clipnorm=0.0), "positive number or None, got 0.0"),
         (lambda: SGD(global_clipnorm=1.0, gradient_accumulation_steps=4), "gradient_accumulation_steps=4"),
         (lambda: poly(0.0, 10), "learning_rate > 0"),
+        (lambda: cosine(0.1, 0), "cosine needs learning_rate > 0 and total_steps >= 1"),
+        (lambda: Warmup("poly", 5), "schedule must be 0 or more and finite, got 'poly'"),
+        (lambda: Warmup(poly(0.1, 5), 0), "steps must be a whole number from 1 on, got 0"),
+        (lambda: AdamW(weight_decay=-1), "weight_decay must be a number from 0 on"),
+        (lambda: AdamW(clipnorm=1.0), "use global_clipnorm"),
         (lambda: poly(float("nan"), 10), "nan"),
         (lambda: poly(0.1, 0), "total_steps >= 1"),
     ],
@@ -142,6 +147,49 @@ def steps_of(optimizer, steps=4):
 def assert_equal(found, expected):
     for value, wanted in zip(found, expected, strict=True):
         assert np.allclose(value, wanted, rtol=1e-14, atol=1e-15)
+
+
+def adamw(weights, gradients, rates, decays, factors, betas=(0.9, 0.999), epsilon=1e-7):
+    """Algorithm 2 of the paper, with the epsilon of Kingma and Ba's efficient form, as Keras has it."""
+    weights = [weight.copy() for weight in weights]
+    first, second = ([np.zeros_like(weight) for weight in weights] for _ in range(2))
+    for step, rate in enumerate(rates, 1):
+        for i, weight in enumerate(weights):
+            gradient, own = gradients[step - 1][i], rate * factors[i]
+            first[i] = betas[0] * first[i] + (1 - betas[0]) * gradient
+            second[i] = betas[1] * second[i] + (1 - betas[1]) * gradient**2
+            size = own * np.sqrt(1 - betas[1] ** step) / (1 - betas[0] ** step)
+            weights[i] = weight - own * decays[i] * weight - size * first[i] / (np.sqrt(second[i]) + epsilon)
+    return weights
+
+
+def test_adamw_has_factors_and_decay_by_layer():
+    made = AdamW(0.03, weight_decay=0.2, multipliers=[("^conv_k", 10.0), ("gamma", 0.5)])
+    made.exclude_from_weight_decay(var_names=["bias"])
+    made = keras.optimizers.deserialize(keras.optimizers.serialize(made))
+    found, start, gradients = steps_of(lambda _: made, steps=6)
+    expected = adamw(start, gradients, [0.03] * 6, (0.2, 0.0, 0.2, 0.2), (10.0, 1.0, 0.5, 10.0))
+    for value, wanted in zip(found, expected, strict=True):
+        # 1 - beta_2 is of float32, good to 3e-5, and so is its root in every step.
+        assert np.allclose(value, wanted, rtol=1e-4, atol=2e-5)
+
+
+def test_warmup_rises_to_where_the_schedule_begins():
+    for schedule in (poly(0.1, 20), cosine(0.1, 20), 0.1):
+        rate = Warmup(schedule, 5)
+        restored = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(rate))
+        for one in (rate, restored):
+            found = [float(one(step)) for step in range(26)]
+            assert found[:5] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1], rel=1e-6)
+            after = [schedule if schedule == 0.1 else float(schedule(step)) for step in range(21)]
+            assert found[5:] == pytest.approx(after, rel=1e-6)
+
+
+def test_cosine_is_half_a_cosine():
+    schedule = cosine(0.02, 100)
+    for step in (0, 1, 50, 99, 100, 150):
+        expected = 0.01 * (1 + np.cos(np.pi * min(step, 100) / 100))
+        assert float(schedule(step)) == pytest.approx(expected, abs=1e-8)
 
 
 @pytest.mark.parametrize(

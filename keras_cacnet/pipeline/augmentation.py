@@ -1,11 +1,16 @@
-"""The paper's augmentation: a random flip, a random scale and a random crop, the same for image and mask."""
+"""The paper's augmentation, a random flip, scale and crop, the same for image and mask; and more where it is wanted."""
 
 import tensorflow as tf
 
 from keras_cacnet.datasets.classes import VOID
+from keras_cacnet.pipeline.distortion import DRAWS, cut, recoloured, to_and_fro, turned
+from keras_cacnet.pipeline.jitter import Jitter
 
 PADDING = 0.0
 """Fills the image where a crop reaches beyond it: black before normalisation, as in PyTorch-Encoding."""
+
+_OTHER_DRAWS = 2**40
+"""Added to the number of an example, which never gets there, for draws of its own."""
 
 
 def augment(
@@ -17,8 +22,9 @@ def augment(
     flip: bool = True,
     image_size: int | None = None,
     mirror: bool = False,
+    jitter: Jitter | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Flip, scales and crops an image and its mask at random.
+    """Flip, scale and crop an image and its mask at random.
 
     The image is scaled to (round(s h), round(s w)), s uniform in `scale_range`, bilinearly (triangle filter,
     widened where it shrinks, as Pillow does it for PyTorch-Encoding); the mask by nearest neighbour on the
@@ -36,6 +42,8 @@ def augment(
         flip: whether half the examples are mirrored left to right.
         image_size: the long side to which an image is brought before it is scaled; both are one resizing.
         mirror: fill the image up with its mirror image instead of `PADDING`; the mask is void there all the same.
+        jitter: random colours, rotation, blur and cut-outs. Without it the result is what it is with a jitter of
+            nothing, bit for bit; flip, scale and place are the same with any.
 
     Returns:
         The image, float32 (crop_size, crop_size, 3), and the mask, uint8 (crop_size, crop_size).
@@ -59,19 +67,35 @@ def augment(
     room = scaled - crop
     # The minimum guards against a product that float32 rounds up to room + 1.
     corner = tf.minimum(tf.cast(draws[1:3] * tf.cast(room + 1, "float32"), "int32"), room)
-    image, mask = scaled_crop(image, mask, scaled, corner, crop)
+    jitter = jitter or Jitter()
+    own_seed = tf.cast(seed, "int64") + tf.constant((0, _OTHER_DRAWS), "int64")
+    own_draws = tf.random.stateless_uniform((DRAWS,), own_seed, alg="philox")
+    # With rotation the crop has a margin, as far as the image has one there.
+    margin = jitter.margin(crop_size)
+    low, high = tf.maximum(corner - margin, 0), tf.minimum(corner + crop + margin, scaled)
+    image, mask = scaled_crop(image, mask, scaled, low, high - low)
     # Sums of rounded weights reach 255.0001.
-    image = tf.clip_by_value(image, 0.0, 255.0)
+    image = recoloured(jitter, tf.clip_by_value(image, 0.0, 255.0), own_draws)
+    before = margin - (corner - low)
     if flip:
         mirrored = draws[3] < 0.5
         image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
         mask = tf.cond(mirrored, lambda: tf.reverse(mask, [1]), lambda: mask)
-    bottom, right = crop_size - crop[0], crop_size - crop[1]
+        before = tf.stack([before[0], tf.where(mirrored, margin - (high - corner - crop)[1], before[1])])
+    whole = crop_size + 2 * margin
     if mirror:
-        image = tf.gather(tf.gather(image, _to_and_fro(crop[0], crop_size)), _to_and_fro(crop[1], crop_size), axis=1)
-    else:
-        image = tf.pad(image, [[0, bottom], [0, right], [0, 0]], constant_values=PADDING)
-    mask = tf.pad(mask, [[0, bottom], [0, right]], constant_values=tf.constant(VOID, mask.dtype))
+        for axis in (0, 1):
+            image = tf.gather(image, to_and_fro((high - low)[axis], whole, before[axis]), axis=axis)
+    after = whole - before - (high - low)
+    around = tf.stack([before, after], axis=1)
+    if not mirror:
+        image = tf.pad(image, tf.concat([around, [[0, 0]]], axis=0), constant_values=PADDING)
+    mask = tf.pad(mask, around, constant_values=tf.constant(VOID, mask.dtype))
+    if jitter.rotation:
+        centre = tf.cast(crop - 1, "float32") / 2 + float(margin)
+        image, mask = turned(jitter, image, mask, own_draws, centre, crop_size, mirror)
+    if jitter.cutout:
+        image = cut(jitter, image, own_draws)
     return tf.ensure_shape(image, (crop_size, crop_size, 3)), tf.ensure_shape(mask, (crop_size, crop_size))
 
 
@@ -158,9 +182,3 @@ def _nearest(size: tf.Tensor, scaled: tf.Tensor, corner: tf.Tensor, crop: tf.Ten
     centres = tf.cast(tf.range(corner, corner + crop), "float32") + 0.5
     indices = tf.cast(tf.floor(centres * (size / tf.cast(scaled, "float32"))), "int32")
     return tf.minimum(indices, tf.cast(size, "int32") - 1)
-
-
-def _to_and_fro(length: tf.Tensor, size: int) -> tf.Tensor:
-    """The indices 0, 1 ... length - 1, length - 1 ... 1, 0, 0, 1 ..., `size` of them."""
-    places = tf.range(size) % (2 * length)
-    return tf.minimum(places, 2 * length - 1 - places)

@@ -11,6 +11,7 @@ from keras_cacnet.datasets.reading import read_example
 from keras_cacnet.datasets.source import Source
 from keras_cacnet.pipeline.augmentation import PADDING, augment, brought_to
 from keras_cacnet.pipeline.calls import call
+from keras_cacnet.pipeline.jitter import Jitter
 
 _COUNTS = 8
 """Batches after which an iteration over training batches counts, more than Keras and TensorFlow read ahead."""
@@ -28,6 +29,7 @@ def training_batches(
     scale_range: tuple[float, float] = (0.5, 2.0),
     flip: bool = True,
     image_size: int | None = None,
+    jitter: Jitter | None = None,
     shard: tuple[int, int] = (0, 1),
     num_parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
@@ -55,6 +57,7 @@ def training_batches(
         scale_range: see `augment`.
         flip: see `augment`.
         image_size: see `augment`.
+        jitter: see `augment`.
         shard: (index, count) where several processes share every batch: only the examples of this one are read,
             a run of `batch_size / count` that follows those of the process before.
         num_parallel_calls: examples that are read at the same time.
@@ -93,7 +96,7 @@ def training_batches(
         g = place // share * batch_size + shard[0] * share + place % share
         image, mask = read(source, classes, shuffled(g, count, seed))
         example_seed = tf.stack([tf.constant(seed, "int64"), g])
-        return augment(image, mask, example_seed, crop_size, scale_range, flip, image_size)
+        return augment(image, mask, example_seed, crop_size, scale_range, flip, image_size, jitter=jitter)
 
     turns, length = _Turns(), steps - start_step
     stream = turns.begin().flat_map(

@@ -8,6 +8,7 @@ from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.source import Source
 from keras_cacnet.pipeline.augmentation import augment
 from keras_cacnet.pipeline.batches import count_of, read, shuffled
+from keras_cacnet.pipeline.jitter import Jitter
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Views:
         scale_range: see `augment`.
         flip: whether views 1, 3, 5... are mirrored.
         image_size: see `augment`.
+        jitter: see `augment`; a view has the same colours and angle whenever it is asked for.
 
     Example:
         >>> views = Views(count=2, crop_size=64)
@@ -37,6 +39,7 @@ class Views:
     scale_range: tuple[float, float] = (1.0, 1.0)
     flip: bool = True
     image_size: int | None = None
+    jitter: Jitter | None = None
 
     def number(self, g: tf.Tensor, images: int, seed: int) -> tf.Tensor:
         """The number of the view that is example g of a run: epoch e has view e mod `count` of every image.
@@ -76,4 +79,4 @@ class Views:
             image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
             mask = tf.cond(mirrored, lambda: tf.reverse(mask, [1]), lambda: mask)
         seed = tf.stack([tf.cast(view, "int64"), tf.cast(index, "int64")])
-        return augment(image, mask, seed, self.crop_size, self.scale_range, False, self.image_size, True)
+        return augment(image, mask, seed, self.crop_size, self.scale_range, False, self.image_size, True, self.jitter)

@@ -6,7 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.models.semantic_encoding import semantic_encoding_loss, void_of
+from keras_cacnet.arguments import require_count
+from keras_cacnet.models.accumulation import accumulated_step, require_accumulation
+from keras_cacnet.models.semantic_encoding import presence_weights, semantic_encoding_loss, void_of
 
 
 class TrainableModel(keras.Model):
@@ -20,6 +22,7 @@ class TrainableModel(keras.Model):
     auxiliary_weight: float
     se_loss_weight: float
     loss_stride: int
+    accumulate: int = 1
 
     def training_outputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Compute the logits, and those of "auxiliary" and "presence" that have a loss, on the grid of the loss.
@@ -56,6 +59,7 @@ class TrainableModel(keras.Model):
         metrics: Any = None,
         weighted_metrics: Any = None,
         *args: Any,
+        accumulate: int = 1,
         **kwargs: Any,
     ) -> None:
         """Configure training, as `keras.Model.compile` does.
@@ -67,11 +71,13 @@ class TrainableModel(keras.Model):
             metrics: as Keras takes them.
             weighted_metrics: likewise.
             *args: what else Keras takes.
-            **kwargs: likewise.
+            accumulate: the number of parts of a batch that a training step computes one after the other: less memory,
+                and the gradient of the whole batch. Batch norms see one part at a time.
+            **kwargs: what else Keras takes.
 
         Raises:
             ValueError: a loss by name or a function, several losses, one that takes probabilities, weights of losses,
-                or a metric that takes class ids.
+                a metric that takes class ids, or parts without TensorFlow or with a loss that is not of `kc.losses`.
         """
         if loss_weights is not None:
             raise ValueError(
@@ -81,12 +87,15 @@ class TrainableModel(keras.Model):
         self._auto_scale_loss = kwargs.get("auto_scale_loss", True)
         require_metrics_of_logits(metrics, weighted_metrics)
         one = require_loss(loss, self.output_names)
+        self.accumulate = require_count("accumulate", accumulate)
+        if self.accumulate > 1:
+            require_accumulation(self.accumulate, one)
         super().compile(optimizer, one, None, metrics, weighted_metrics, *args, **kwargs)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()
         # Keras leaves it out, and would lose the optimizer's state where it was False.
-        return config and {**config, "auto_scale_loss": self._auto_scale_loss}
+        return config and {**config, "auto_scale_loss": self._auto_scale_loss, "accumulate": self.accumulate}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -112,6 +121,8 @@ class TrainableModel(keras.Model):
         *state, data = state_and_data
         images, masks, weights = keras.utils.unpack_x_y_sample_weight(data)
         named = images if isinstance(images, Mapping) else {"images": images}
+        if self.accumulate > 1:
+            return accumulated_step(self, named, masks, weights)
         return super().train_step(*state, (named, masks, weights))
 
     def compute_loss(
@@ -156,6 +167,30 @@ class TrainableModel(keras.Model):
         if "presence" in self.training_names:
             presence = semantic_encoding_loss(masks, outputs["presence"], void_of(self.loss), weights)
             total = total + ops.cast(self.se_loss_weight * presence, total.dtype)
+        return total
+
+    def divisors_of_losses(self, inputs: Any, masks: Any, weights: Any) -> dict[str, Any]:
+        """What the means of the losses divide by, of a part of a batch; see `accumulated_step`."""
+        masks, weights = self._on_grid(inputs, _only(masks), _only(weights), training=True)
+        like = keras.KerasTensor((*masks.shape[:3], self.output.shape[-1]), self.output.dtype)
+        divisors = {"logits": self.loss.divisor(masks, like, weights)}
+        if "presence" in self.training_names:
+            found = presence_weights(masks, self.output.shape[-1], void_of(self.loss), weights, self.output.dtype)
+            divisors["presence"] = ops.sum(found[1])
+        return divisors
+
+    def loss_of_part(self, inputs: Any, masks: Any, weights: Any, outputs: Any, divisors: dict[str, Any]) -> Any:
+        """What a part of a batch adds to the loss of training; see `accumulated_step`."""
+        masks, weights = self._on_grid(inputs, _only(masks), _only(weights), training=True)
+        total = self.loss(masks, outputs["logits"], weights, divisors["logits"])
+        if "auxiliary" in self.training_names:
+            auxiliary = self.loss(masks, outputs["auxiliary"], weights, divisors["logits"])
+            total = total + self.auxiliary_weight * auxiliary
+        if "presence" in self.training_names:
+            presence = (masks, outputs["presence"], void_of(self.loss), weights, divisors["presence"])
+            total = total + self.se_loss_weight * ops.cast(semantic_encoding_loss(*presence), total.dtype)
+        for loss in self.losses:
+            total = total + ops.cast(self._aggregate_additional_loss(loss), total.dtype) / self.accumulate
         return total
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:

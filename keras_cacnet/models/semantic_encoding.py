@@ -47,7 +47,9 @@ def classes_present(masks: Any, num_classes: int, ignore_class: int | None = Non
     return ops.reshape(found, (images, num_classes + 1))[:, :num_classes] > 0
 
 
-def semantic_encoding_loss(masks: Any, scores: Any, ignore_class: int | None = None, sample_weight: Any = None) -> Any:
+def semantic_encoding_loss(
+    masks: Any, scores: Any, ignore_class: int | None = None, sample_weight: Any = None, divisor: Any = None
+) -> Any:
     """Binary cross-entropy of the classes that are in an image, averaged over classes and images.
 
     The average is taken over the whole batch: under a `tf.distribute` strategy the number of images is summed over
@@ -59,6 +61,7 @@ def semantic_encoding_loss(masks: Any, scores: Any, ignore_class: int | None = N
         scores: one logit per class, from the encoding of the image.
         ignore_class: the void id.
         sample_weight: weighs images in the numerator and the denominator, or tells by 0 which pixels are void.
+        divisor: of the mean, where this is a part of a larger batch: the sum of `presence_weights` over all of it.
 
     Shapes:
         - masks: (B, H, W) or (B, H, W, 1)
@@ -78,22 +81,39 @@ def semantic_encoding_loss(masks: Any, scores: Any, ignore_class: int | None = N
         Zhang et al., "Context Encoding for Semantic Segmentation", CVPR 2018, Section 3.1, "Semantic Encoding Loss".
     """
     scores = ops.convert_to_tensor(scores)
-    by_pixel = False
-    if sample_weight is not None:
-        masks = ops.convert_to_tensor(masks)
-        logits_like = masks if len(masks.shape) == 4 else ops.expand_dims(masks, -1)
-        sample_weight = pixel_weights(sample_weight, logits_like, scores.dtype)
-        by_pixel = tuple(sample_weight.shape[1:]) != (1, 1)
-    present = classes_present(masks, scores.shape[-1], ignore_class, sample_weight if by_pixel else None)
-    weights = ops.cast(ops.any(present, axis=-1), scores.dtype)
-    if sample_weight is not None and not by_pixel:
-        weights = weights * ops.reshape(sample_weight, (-1,))
+    present, weights = presence_weights(masks, scores.shape[-1], ignore_class, sample_weight, scores.dtype)
     targets = ops.cast(present, scores.dtype)
     # -t log(sigmoid(z)) - (1 - t) log(1 - sigmoid(z)), without overflow for any z.
     entropies = ops.maximum(scores, 0) - scores * targets + ops.log1p(ops.exp(-ops.abs(scores)))
     summed = ops.sum(ops.mean(entropies, axis=-1) * weights)
-    count = sum_over_replicas(ops.sum(weights))
+    count = sum_over_replicas(ops.sum(weights)) if divisor is None else ops.cast(divisor, summed.dtype)
     return summed / ops.where(count == 0, ops.ones_like(count), count)
+
+
+def presence_weights(
+    masks: Any, num_classes: int, ignore_class: int | None, sample_weight: Any, dtype: Any
+) -> tuple[Any, Any]:
+    """Which classes are in each image, and how much the image weighs: 0 without a pixel that has a class.
+
+    Args:
+        masks, num_classes, ignore_class: as for `classes_present`.
+        sample_weight: as for `semantic_encoding_loss`.
+        dtype: of the weights.
+
+    Shapes:
+        - result: bool (B, num_classes), and (B,)
+    """
+    by_pixel = False
+    if sample_weight is not None:
+        masks = ops.convert_to_tensor(masks)
+        logits_like = masks if len(masks.shape) == 4 else ops.expand_dims(masks, -1)
+        sample_weight = pixel_weights(sample_weight, logits_like, dtype)
+        by_pixel = tuple(sample_weight.shape[1:]) != (1, 1)
+    present = classes_present(masks, num_classes, ignore_class, sample_weight if by_pixel else None)
+    weights = ops.cast(ops.any(present, axis=-1), dtype)
+    if sample_weight is not None and not by_pixel:
+        weights = weights * ops.reshape(sample_weight, (-1,))
+    return present, weights
 
 
 def void_of(loss: keras.losses.Loss) -> int | None:

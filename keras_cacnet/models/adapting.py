@@ -37,7 +37,7 @@ class Adapted(NamedTuple):
         return f"kept the weights of {len(self.kept)} of {total} layers; new: {anew}"
 
 
-def adapted(network: Any, **changes: Any) -> Adapted:
+def adapted(network: Any, *, new_classes: bool = False, **changes: Any) -> Adapted:
     """Build a network anew with other settings, and give it the weights of the old one wherever they fit.
 
     Another `num_classes` leaves only the classifiers to be trained anew; the class table, which is that of the old
@@ -45,6 +45,7 @@ def adapted(network: Any, **changes: Any) -> Adapted:
 
     Args:
         network: a `SegmentationNetwork`.
+        new_classes: whether the classes are others even where their number is the same.
         changes: the settings that change, of `SETTINGS`.
 
     Returns:
@@ -67,19 +68,22 @@ def adapted(network: Any, **changes: Any) -> Adapted:
                 f"{did_you_mean(name, SETTINGS)}"
             )
     config = network.get_config()
-    if changes.get("num_classes", network.num_classes) != network.num_classes:
+    new_classes = new_classes or changes.get("num_classes", network.num_classes) != network.num_classes
+    if new_classes:
         config["task"] = {name: value for name, value in config["task"].items() if name != "classes"}
     new = type(network).from_config({**config, **changes})
     there, kept, anew = weighted_layers(network), [], {}
     for name, layer in weighted_layers(new).items():
         old = there.get(name)
-        if old is not None and [w.shape for w in old.weights] == [w.shape for w in layer.weights]:
+        of_classes = new_classes and ("classifier" in layer.name or layer.name == "presence")
+        if old is not None and not of_classes and [w.shape for w in old.weights] == [w.shape for w in layer.weights]:
             layer.set_weights(old.get_weights())
             kept.append(name)
         elif old is None:
             anew[name] = "not there before"
         else:
-            anew[name] = f"{network.num_classes} -> {new.num_classes} classes"
+            numbers = f"{network.num_classes} -> {new.num_classes}"
+            anew[name] = f"{numbers if network.num_classes != new.num_classes else 'other'} classes"
     return Adapted(new, tuple(kept), anew)
 
 

@@ -10,8 +10,9 @@ import keras
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.files import user_path
+from keras_cacnet.models.adapting import Adapted, adapted, weighted_layers
 from keras_cacnet.models.presets import with_record
-from keras_cacnet.training.checkpoints import load_checkpoint
+from keras_cacnet.training.checkpoint_file import load_checkpoint
 from keras_cacnet.training.compiling import network_arguments
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.wording import listed
@@ -150,19 +151,20 @@ class Run:
                     f"{images[split]} now, and their contents differ; resume it with those, or {self._anew()}"
                 )
 
-    def network_for(self, recipe: Recipe, classes: ClassTable) -> keras.Model:
+    def network_for(self, recipe: Recipe, classes: ClassTable) -> Adapted:
         """Load the network of the best checkpoint for another run to start from, without its optimizer.
 
         Args:
             recipe: the settings of the run that starts; those of the network have to be this run's.
-            classes: the classes of its data; their names have to be this run's, in the same order.
+            classes: the classes of its data. Where their names or their order are others than this run's, the
+                classifiers are drawn anew and all else is kept.
 
         Returns:
-            The network, not compiled.
+            The network, not compiled, and which of its layers have their weights from this run.
 
         Raises:
-            ValueError: other classes, other settings of the network, or weights that the recipe asks for as well;
-                the message names what differs.
+            ValueError: other settings of the network, or weights that the recipe asks for as well; the message names
+                what differs.
             FileNotFoundError: this run has no checkpoint yet.
 
         Reference:
@@ -172,11 +174,13 @@ class Run:
             raise ValueError(
                 f"weights={recipe.weights!r} and the network of {self.path} cannot both be the start: set weights=none"
             )
-        self.require_classes(classes, "the data")
         there, here = _network(self.recipe), _network(recipe)
         if changed := [f"{k} is {there[k]!r} there and {here[k]!r} here" for k in here if there[k] != here[k]]:
             raise ValueError(f"{self.path} cannot be the start, its network is another: {', '.join(changed)}")
-        return self.load_model("best")
+        network = self.load_model("best")
+        if classes.names == self.classes.names:
+            return Adapted(network, tuple(weighted_layers(network)), {})
+        return adapted(network, new_classes=True, num_classes=len(classes))
 
     def _anew(self) -> str:
         return f"to train on from its weights as a run of its own: --start-from {self.path} --output NEW"

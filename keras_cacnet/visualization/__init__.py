@@ -1,5 +1,6 @@
 """Pictures of masks, of what the weights do, the paper's figures, and a training run; none of them opens a window."""
 
+from keras_cacnet.visualization.batches import batch_figure
 from keras_cacnet.visualization.channels import ChannelMaps, channel_changes, channel_maps, choose_channels
 from keras_cacnet.visualization.masks import save_ids
 from keras_cacnet.visualization.overlays import overlay
@@ -9,6 +10,7 @@ from keras_cacnet.visualization.training_curve import curve
 __all__ = [
     "ChannelMaps",
     "WeightedImage",
+    "batch_figure",
     "channel_changes",
     "channel_maps",
     "choose_channels",

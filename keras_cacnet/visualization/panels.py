@@ -82,11 +82,11 @@ def comparison_figure(
             require_ids(ids, image)
             classes.to_file(ids)
     shown = [ids for labels in columns.values() for ids in labels]
-    figure, grid = _grid(["Image", *columns], images, [1] * len(images), shown, classes)
+    figure, grid = panel_grid(["Image", *columns], images, [1] * len(images), shown, classes)
     for row, (image, *labels) in enumerate(zip(images, *columns.values(), strict=True)):
-        _show_photograph(grid[row, 0], image)
+        show_photograph(grid[row, 0], image)
         for axes, ids in zip(grid[row, 1:], labels, strict=True):
-            _show_labels(axes, ids, classes)
+            show_labels(axes, ids, classes)
     return figure
 
 
@@ -138,18 +138,18 @@ def weighting_figure(images: Sequence[WeightedImage], classes: ClassTable) -> Fi
     titles = [f"({letter}) {name}" for letter, name in zip("abcdef", names, strict=False)]
     heads = {channel.head for shown in images for channel in shown.channels}
     lines, labels = [len(shown.channels) for shown in images], [*truths, *(shown.ids for shown in images)]
-    figure, grid = _grid(titles, [shown.image for shown in images], lines, labels, classes, _CAPTION)
+    figure, grid = panel_grid(titles, [shown.image for shown in images], lines, labels, classes, _CAPTION)
     top = 0
     for shown in images:
-        _show_photograph(grid[top, 0], shown.image)
+        show_photograph(grid[top, 0], shown.image)
         if shown.truth is not None:
-            _show_labels(grid[top, 1], shown.truth, classes)
+            show_labels(grid[top, 1], shown.truth, classes)
         for line, channel in enumerate(shown.channels, top):
             for axes, part in zip(grid[line, -1 - len(PARTS) : -1], PARTS, strict=True):
                 head = f"{channel.head.replace('_', ' ')}, " if len(heads) > 1 else ""
                 name = f"{head}channel {channel.channel}\n" if part == PARTS[0] else ""
                 _show_map(axes, channel.maps[part], shown.image.shape[:2], name)
-        _show_labels(grid[top, -1], shown.ids, classes)
+        show_labels(grid[top, -1], shown.ids, classes)
         top += len(shown.channels)
     return figure
 
@@ -168,7 +168,7 @@ def value_range(values: np.ndarray) -> str:
     return f"{lowest:.{digits}f} to {highest:.{digits}f}"
 
 
-def _grid(
+def panel_grid(
     titles: Sequence[str],
     images: Sequence[np.ndarray],
     lines: Sequence[int],
@@ -176,7 +176,7 @@ def _grid(
     classes: ClassTable,
     caption: float = 0,
 ) -> tuple[Figure, np.ndarray]:
-    """A figure with titles and legend, and its empty axes by line and column: so many lines for every image."""
+    """Make a figure with titles and legend, and its empty axes by line and column: so many lines for every image."""
     wide = min(_WIDEST, PAGE / len(titles))
     entries = legend_entries(np.concatenate([ids.ravel() for ids in labels]), classes, shares=False)
     entries.sort(key=lambda entry: entry[1] is None)
@@ -197,12 +197,14 @@ def _grid(
     return figure, grid
 
 
-def _show_photograph(axes: Axes, image: np.ndarray) -> None:
+def show_photograph(axes: Axes, image: np.ndarray) -> None:
+    """Fill an axes of the grid with an image."""
     _framed(axes)
     axes.imshow(image)
 
 
-def _show_labels(axes: Axes, ids: np.ndarray, classes: ClassTable) -> None:
+def show_labels(axes: Axes, ids: np.ndarray, classes: ClassTable) -> None:
+    """Fill an axes of the grid with class indices, in the colours of the classes."""
     colors = np.zeros((256, 4), "uint8")
     colors[: len(classes)] = [(*color, 255) for color in classes.palette]
     # Void lets through what lies below: stripes.

@@ -1,12 +1,10 @@
-"""Checkpoints: the files that hold a network and its run, when they are written, and how they are read back."""
+"""The checkpoints of a run: when they are written, which is the best, and from which a run goes on."""
 
-import io
 import math
 import os
 import warnings
-import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,28 +12,10 @@ import keras
 import numpy as np
 
 from keras_cacnet.files import link_or_copy, user_path, write_atomically
-
-_PROGRESS = "progress.npz"
-"""Of a checkpoint's archive, beside the entries of Keras."""
+from keras_cacnet.training.averaging import averaged, swap_averages
+from keras_cacnet.training.checkpoint_file import Progress, load_network, read_progress, verify, write_checkpoint
 
 _NEWEST_FIRST = ("last", "previous")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run has come.
-
-    Args:
-        step: the number of training steps done.
-        epochs: the number of epochs done, their validation included.
-        metrics: the states of the training metrics, which count from the start of the epoch.
-        best: the best score so far.
-    """
-
-    step: int = 0
-    epochs: int = 0
-    metrics: tuple[np.ndarray, ...] = ()
-    best: float = -math.inf
 
 
 class Trained(Protocol):
@@ -69,12 +49,16 @@ class Checkpoints:
     under a temporary name and renamed, so a kill leaves the former one, which stays as `previous.keras`. The best one
     is a link to the file of its epoch, which is written once. Weights that are not finite are never written.
 
+    Where the optimizer keeps moving averages of the weights, these are the network's in the file, and the weights that
+    are trained on are in the optimizer's state in their place.
+
     Args:
         folder: where the checkpoints lie.
         every: the number of steps between two checkpoints within an epoch; None for one an epoch.
         monitor: the score that decides what is best; larger is better. Where it is absent, as without
             validation images, the last epoch counts as the best.
         chief: whether this process writes; of the processes of a run only one does.
+        patience: the number of scores in a row that are no better than the best, after which the run is to stop.
 
     Raises:
         ValueError: `every` is less than 1.
@@ -88,6 +72,7 @@ class Checkpoints:
         every: int | None = None,
         monitor: str = "val_mean_iou",
         chief: bool = True,
+        patience: int | None = None,
     ) -> None:
         if every is not None and every < 1:
             raise ValueError(f"save_every (--save-every) must be at least 1 step, got {every}")
@@ -95,12 +80,19 @@ class Checkpoints:
         self.every = every
         self.monitor = monitor
         self.best = -math.inf
+        self.waited = 0
         self.chief = chief
+        self.patience = patience
 
     @property
     def exist(self) -> bool:
         """Whether the run has come to write a checkpoint."""
         return bool(_there(self.folder))
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the score has not risen for so long that the run is to stop."""
+        return self.patience is not None and self.waited >= self.patience
 
     def resume(self) -> tuple[keras.Model, Progress]:
         """Load the last checkpoint of the run or, where that is damaged, the one before it.
@@ -127,8 +119,10 @@ class Checkpoints:
                 warnings.warn(message, TrainingWarning, stacklevel=2)
                 if self.chief:
                     os.replace(self.folder / "last.keras", self.folder / "damaged.keras")
-            self.best = progress.best
-            return _load(path, compile=True), progress
+            self.best, self.waited = progress.best, progress.waited
+            model = load_network(path, compile=True)
+            swap_averages(model)
+            return model, progress
         found = "; ".join(damages) or f"{self.folder} has none"
         raise ValueError(f"{found}: no checkpoint is left to go on from, start again in a new folder")
 
@@ -143,16 +137,23 @@ class Checkpoints:
         if score is not None and math.isnan(score):
             score = None  # as where every label is void
         better = (score is not None and score > self.best) or (score is None and self.best == -math.inf)
-        if better and score is not None:
-            self.best = score
+        if score is not None:
+            self.best, self.waited = (score, 0) if better else (self.best, self.waited + 1)
         self.save(loop, better)
+        if self.out_of_patience:
+            loop.model.stop_training = True
 
     def save(self, loop: Trained, better: bool = False) -> None:
         """Write the state of the run; all its processes have to call this at the same step."""
+        with averaged(loop.model):
+            self._save(loop, better)
+
+    def _save(self, loop: Trained, better: bool) -> None:
         for weight in loop.model.variables:
             if not np.all(np.isfinite(keras.ops.convert_to_numpy(weight))):
                 raise NonFiniteTraining(f"{weight.path} is not finite after step {loop.step}; {_kept(self.folder)}")
-        progress = replace(loop.progress, best=self.best)  # summed over all processes, so all of them ask
+        # Summed over all processes, so all of them ask.
+        progress = replace(loop.progress, best=self.best, waited=self.waited)
         if not self.chief:
             return
         last = self.folder / "last.keras"
@@ -197,80 +198,6 @@ class FiniteLoss(keras.callbacks.Callback):
                 f"the loss is {loss} at step {self.step}; {_kept(self.folder)}; "
                 "a smaller learning_rate is the usual mend"
             )
-
-
-def write_checkpoint(path: Path, model: keras.Model, progress: Progress) -> None:
-    """Write a network with its optimizer and, in the same archive, the progress of its run.
-
-    Args:
-        path: the file, of the suffix .keras; `keras.models.load_model` reads it too.
-        model: the network, compiled.
-        progress: how far the run has come.
-    """
-    model.save(path)
-    entry = io.BytesIO()
-    states = {f"metric_{index}": state for index, state in enumerate(progress.metrics)}
-    numbers = {"step": progress.step, "epochs": progress.epochs, "best": progress.best}
-    np.savez(entry, allow_pickle=False, **numbers, **states)
-    with zipfile.ZipFile(path, "a") as archive:
-        # Compressed, or the end of this archive within the other could pass for that of a file cut off behind it.
-        archive.writestr(_PROGRESS, entry.getvalue(), zipfile.ZIP_DEFLATED)
-
-
-def load_checkpoint(path: str | os.PathLike[str], compile: bool = False) -> keras.Model:
-    """Load the network of a checkpoint, once every part of the file has been compared with its checksum.
-
-    Args:
-        path: the file.
-        compile: restore loss, metrics and optimizer too.
-
-    Raises:
-        ValueError: the file is damaged; the message names it.
-    """
-    path = user_path(path)
-    verify(path)
-    return _load(path, compile)
-
-
-def read_progress(path: str | os.PathLike[str]) -> Progress:
-    """Read how far its run had come from a checkpoint.
-
-    Raises:
-        ValueError: the file does not say.
-    """
-    path = user_path(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            values = np.load(io.BytesIO(archive.read(_PROGRESS)), allow_pickle=False)
-            states = tuple(values[f"metric_{index}"] for index in range(len(values.files) - 3))
-            return Progress(int(values["step"]), int(values["epochs"]), states, float(values["best"]))
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ValueError(f"{path} does not say how far its run had come: {error}") from error
-
-
-def verify(path: Path) -> None:
-    """Compare every part of a checkpoint with its checksum.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-            missing = sorted({"config.json", "model.weights.h5"} - set(archive.namelist()))
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if missing:
-        raise ValueError(f"{path} is damaged or no model of Keras: there is no {missing[0]} in it")
-    if broken:
-        raise ValueError(f"{path} is damaged: {broken} in it does not have its checksum")
-
-
-def _load(path: Path, compile: bool) -> keras.Model:
-    try:
-        return keras.models.load_model(path, compile=compile)
-    except Exception as error:
-        raise ValueError(f"{path} cannot be loaded, it may be damaged: {error}") from error
 
 
 def _there(folder: Path) -> Sequence[Path]:

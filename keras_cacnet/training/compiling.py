@@ -1,5 +1,6 @@
 """The network that a recipe describes, compiled: what of it is trained, by which loss and which optimizer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -7,9 +8,9 @@ import keras
 from keras_cacnet.models.cacnet import CaCNet
 from keras_cacnet.models.freezing import freeze
 from keras_cacnet.models.heads import HEAD_LAYERS
-from keras_cacnet.training.losses import SegmentationCrossentropy
+from keras_cacnet.training.losses import loss_named
 from keras_cacnet.training.metrics import MeanIoU, PixelAccuracy
-from keras_cacnet.training.optimizers import SGD, LossScaleOptimizer, poly
+from keras_cacnet.training.optimizers import SGD, AdamW, LossScaleOptimizer, Warmup, cosine, poly
 from keras_cacnet.training.recipe import FROM_SCRATCH, PRECISIONS, Recipe
 
 
@@ -34,7 +35,11 @@ def network_arguments(recipe: Recipe) -> dict[str, Any]:
 
 
 def compiled_network(
-    recipe: Recipe, num_classes: int, total_steps: int, network: keras.Model | None = None
+    recipe: Recipe,
+    num_classes: int,
+    total_steps: int,
+    network: keras.Model | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> keras.Model:
     """Build and compile the network of a recipe, in the scope of the strategy that it is trained under.
 
@@ -43,6 +48,7 @@ def compiled_network(
         num_classes: number of classes.
         total_steps: the number of steps of the whole run, over which the learning rate falls.
         network: the network of another run, to train on from its weights.
+        class_weights: a weight for each class in the loss.
 
     Returns:
         The network; batch norms are synchronized on one device as well, so that a run can go on with more.
@@ -50,20 +56,43 @@ def compiled_network(
     model = network or CaCNet(num_classes, **network_arguments(recipe), synchronized=True)
     model.loss_stride = recipe.loss_stride
     freeze(model, recipe.freeze)
-    sgd = SGD(
-        poly(recipe.learning_rate, total_steps, recipe.poly_power),
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        multipliers=[(HEAD_LAYERS, recipe.head_factor)],
-    )
+    optimizer = optimizer_of(recipe, total_steps)
     model.compile(
         # Small gradients would vanish in float16.
-        optimizer=LossScaleOptimizer(sgd) if recipe.precision == "float16" else sgd,
-        loss=SegmentationCrossentropy(),
+        optimizer=LossScaleOptimizer(optimizer) if recipe.precision == "float16" else optimizer,
+        loss=loss_named(recipe.loss, class_weights, recipe.label_smoothing),
         metrics=[MeanIoU(num_classes), PixelAccuracy(num_classes)],
         jit_compile=False,
+        accumulate=recipe.accumulate,
     )
     return model
+
+
+def optimizer_of(recipe: Recipe, total_steps: int) -> keras.optimizers.Optimizer:
+    """The optimizer of a recipe, with its learning rate over all steps of the run.
+
+    Example:
+        >>> adamw = optimizer_of(Recipe(optimizer="adamw", schedule="cosine", warmup_steps=10), total_steps=100)
+        >>> type(adamw).__name__, round(float(adamw.learning_rate), 6)
+        ('AdamW', 0.0001)
+    """
+    warmup, rate = recipe.warmup_steps, recipe.learning_rate
+    if warmup >= total_steps:
+        raise ValueError(f"warmup_steps={warmup} leaves none of the {total_steps} steps of the run: take fewer")
+    rates = {
+        "poly": lambda steps: poly(rate, steps, recipe.poly_power),
+        "cosine": lambda steps: cosine(rate, steps),
+        "constant": lambda _: rate,
+    }
+    after = rates[recipe.schedule](total_steps - warmup)
+    settings: dict[str, Any] = {
+        "learning_rate": Warmup(after, warmup) if warmup else after,
+        "weight_decay": recipe.weight_decay,
+        "multipliers": [(HEAD_LAYERS, recipe.head_factor)],
+    }
+    if recipe.ema:
+        settings |= {"use_ema": True, "ema_momentum": recipe.ema}
+    return AdamW(**settings) if recipe.optimizer == "adamw" else SGD(momentum=recipe.momentum, **settings)
 
 
 def rate_warning(recipe: Recipe) -> str | None:

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from keras_cacnet.evaluation.inference import segmentation_logits
 from keras_cacnet.layers.replicas import sum_over_replicas
-from keras_cacnet.training.checkpoints import Progress
+from keras_cacnet.training.averaging import averaged
+from keras_cacnet.training.checkpoint_file import Progress
 from keras_cacnet.training.cluster import lost_workers, several_processes
 from keras_cacnet.training.signals import Stopped, StopSignals
 
@@ -173,7 +174,8 @@ class Loop:
             self._stop_if(asked, stop, saver)
         logs = _floats(self._results())
         if self.validation and (self.validation.epochs is None or epoch + 1 in self.validation.epochs):
-            logs |= self._scores(self.validation, saver, stop)
+            with averaged(self.model):
+                logs |= self._scores(self.validation, saver, stop)
         self.epochs_done += 1
         calls.on_epoch_end(epoch, logs)
         if saver:

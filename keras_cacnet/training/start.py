@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_cacnet.datasets import fingerprint, require_labels, require_layout, shares_images
+from keras_cacnet.datasets import count_labels, fingerprint, require_labels, require_layout, shares_images
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.files import user_path, write_json
-from keras_cacnet.training.checkpoints import Checkpoints, Progress, TrainingWarning
+from keras_cacnet.training.checkpoint_file import Progress
+from keras_cacnet.training.checkpoints import Checkpoints, TrainingWarning
 from keras_cacnet.training.cluster import is_chief, require_agreement
 from keras_cacnet.training.compiling import compiled_network, rate_warning
+from keras_cacnet.training.losses.frequencies import CLASS_WEIGHTS, class_weights
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.training.run import Run, begun
 
@@ -39,7 +41,8 @@ class Job:
         resume: go on from the last checkpoint of that folder, exactly; recipe and data have to be the same, the
             devices need not. Where there is no run yet, it begins.
         start_from: the folder of another run, whose best network this one starts from, with a new optimizer; its
-            classes and its network have to be those of this run. A run that goes on needs it no more.
+            network has to be that of this run; where its classes are others, all is kept but the classifiers. A run
+            that goes on needs it no more.
         save_every: the number of steps between two checkpoints within an epoch; by default there is one an epoch.
         data: how the user named the data, for the record; its own name by default.
         data_dir: where the user said that it is, for the record.
@@ -102,7 +105,7 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
         ValueError, OSError: as for `train`.
     """
     recipe, dataset, settings = job.recipe, job.dataset, job.recipe.to_json()
-    checkpoints = Checkpoints(job.output, job.save_every, chief=is_chief(strategy))
+    checkpoints = Checkpoints(job.output, job.save_every, chief=is_chief(strategy), patience=recipe.early_stopping)
     folder, chief = checkpoints.folder, checkpoints.chief
     former = Run(folder) if job.resume and begun(folder) else None
     if former:
@@ -118,9 +121,14 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
     with _claimed(folder, anew=former is None) if chief else nullcontext():
         keras.utils.set_random_seed(recipe.seed)
         if not goes_on:
+            weights = _class_weights(recipe, dataset)
+            total_steps = steps_per_epoch * recipe.epochs
             with strategy.scope():
-                network = other.network_for(recipe, dataset.classes) if other else None
-                model = compiled_network(recipe, len(dataset.classes), steps_per_epoch * recipe.epochs, network)
+                given = other.network_for(recipe, dataset.classes) if other else None
+                network = given.network if given else None
+                model = compiled_network(recipe, len(dataset.classes), total_steps, network, weights)
+            if other and given and given.new and chief:
+                print(f"start: {other.path} has other classes; {given.to_text()}")
         splits = [recipe.split] if scored is None else [recipe.split, str(recipe.validation_split)]
         require_layout(dataset, splits)
         if former is None:
@@ -137,6 +145,8 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
                 model, progress = checkpoints.resume()
         elif chief and former is None:
             record = {"recipe": settings, "images": images, "digests": digests, "steps_per_epoch": steps_per_epoch}
+            if weights is not None:
+                record["class_weights"] = dict(zip(dataset.classes.names, weights, strict=True))
             write_json(folder / "classes.json", dataset.classes.to_json())
             write_json(folder / "config.json", {**_origin(job, other), "trained_on": seen, **record, **environment()})
     return Start(source, scored, digests[recipe.split], steps_per_epoch, model, progress, checkpoints)
@@ -182,9 +192,20 @@ def _training_source(recipe: Recipe, dataset: SegmentationDataset, replicas: int
     return source
 
 
+def _class_weights(recipe: Recipe, dataset: SegmentationDataset) -> list[float] | None:
+    if recipe.class_weights is None:
+        return None
+    counted = recipe.class_weights in CLASS_WEIGHTS
+    return class_weights(recipe.class_weights, count_labels(dataset, recipe.split) if counted else dataset.classes)
+
+
 def _scored_source(recipe: Recipe, dataset: SegmentationDataset, seen: Sequence[str]) -> Source | None:
     split = recipe.validation_split
     if split is None or (split == "val" and split not in dataset.splits):
+        if recipe.early_stopping is not None:
+            raise ValueError(
+                f"early_stopping={recipe.early_stopping} needs a score, and {dataset.name} has no val split"
+            )
         return None
     for other in seen:
         if shares_images(dataset, split, other.removeprefix(f"{dataset.name}/")):

@@ -10,8 +10,11 @@ import tensorflow as tf
 
 from keras_cacnet.pipeline.batches import evaluation_batches, training_batches, window_batches
 from keras_cacnet.pipeline.views import Views
+from keras_cacnet.training.averaging import swap_averages
+from keras_cacnet.training.checkpoint_file import load_checkpoint
 from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss, TrainingWarning
 from keras_cacnet.training.cluster import lost_workers
+from keras_cacnet.training.crops import crop_settings
 from keras_cacnet.training.features import Features
 from keras_cacnet.training.logs import Curve, Log
 from keras_cacnet.training.loop import Loop, Validation
@@ -39,7 +42,8 @@ def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str
         verbose: as for `keras.Model.fit`.
 
     Returns:
-        The trained network, in its last state.
+        The trained network, in its last state: with `ema` the moving averages of the weights; with `early_stopping`
+        that of the best score.
 
     Raises:
         ValueError: data that cannot be trained on, labels that are wrong, a recipe that does not fit the data or the
@@ -69,16 +73,26 @@ def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str
     with StopSignals() as stop, lost_workers(strategy), _floats_of(job.recipe):
         start = begin(job, strategy)
         epochs, checkpoints = job.recipe.epochs, start.checkpoints
-        if start.progress.epochs == epochs:
-            message = f"{checkpoints.folder} is finished: all {epochs} epochs are done, and nothing was trained"
+        if start.progress.epochs == epochs or checkpoints.out_of_patience:
+            done = f"all {epochs} epochs are done" if start.progress.epochs == epochs else "it was stopped early"
+            message = f"{checkpoints.folder} is finished: {done}, and nothing was trained"
             warnings.warn(message, TrainingWarning, stacklevel=2)
-            return start.model
+            return _trained(start, strategy)
         verbose = verbose if checkpoints.chief else 0
         callbacks = _callbacks(checkpoints, start.progress.step)
         batches = strategy.distribute_datasets_from_function(_training(job, start, verbose))
         validation = _validation(job, start, strategy)
         loop = Loop(start.model, epochs, start.steps_per_epoch, validation, start.progress)
         loop.run(batches, callbacks, checkpoints, stop, verbose)
+        return _trained(start, strategy)
+
+
+def _trained(start: Start, strategy: tf.distribute.Strategy) -> keras.Model:
+    """What a run leaves: of one that may stop early the best network, with moving averages those, else the last."""
+    if start.checkpoints.patience is not None:
+        with strategy.scope():
+            return load_checkpoint(start.checkpoints.folder / "best.keras", compile=True)
+    swap_averages(start.model)
     return start.model
 
 
@@ -109,12 +123,7 @@ def _callbacks(checkpoints: Checkpoints, step: int) -> list[keras.callbacks.Call
 def _training(job: Job, start: Start, verbose: str | int) -> Callable[[tf.distribute.InputContext], tf.data.Dataset]:
     """The batches that are left, of which each replica has a part."""
     recipe, classes = job.recipe, job.dataset.classes
-    crops: dict[str, Any] = {
-        "crop_size": recipe.crop_size,
-        "scale_range": (recipe.scale_min, recipe.scale_max),
-        "flip": recipe.flip,
-        "image_size": recipe.image_size,
-    }
+    crops = crop_settings(recipe)
     features = None
     if recipe.cached_views:
         views = Views(recipe.cached_views, **crops)

@@ -10,15 +10,8 @@ import numpy as np
 import pytest
 
 from keras_cacnet.files import write_atomically, write_json
-from keras_cacnet.training.checkpoints import (
-    Checkpoints,
-    FiniteLoss,
-    NonFiniteTraining,
-    Progress,
-    load_checkpoint,
-    read_progress,
-    write_checkpoint,
-)
+from keras_cacnet.training.checkpoint_file import Progress, load_checkpoint, read_progress, write_checkpoint
+from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss, NonFiniteTraining
 from keras_cacnet.training.loop import Loop
 
 
@@ -65,6 +58,20 @@ def test_best_follows_the_score_and_last_every_epoch(tmp_path, loop):
             assert bias(tmp_path / "previous.keras") == epoch - 1
     assert checkpoints.best == read_progress(tmp_path / "last.keras").best == 0.5
     assert sorted(os.listdir(tmp_path)) == ["best.keras", "last.keras", "previous.keras"]
+
+
+def test_a_run_stops_once_its_score_has_not_risen_for_so_long(tmp_path, loop):
+    checkpoints = Checkpoints(tmp_path, patience=2)
+    loop.model.stop_training = False
+    for epoch, (score, stops) in enumerate([(0.3, 0), (0.2, 0), (0.4, 0), (None, 0), (0.4, 0), (0.1, 1)]):
+        set_bias(loop, float(epoch))
+        checkpoints.after_epoch(loop, {} if score is None else {"val_mean_iou": score})
+        assert (loop.model.stop_training, checkpoints.out_of_patience) == (bool(stops), bool(stops))
+        # A run that goes on has waited as long.
+        other = Checkpoints(tmp_path, patience=2)
+        other.resume()
+        assert (other.best, other.waited) == (checkpoints.best, checkpoints.waited)
+    assert (bias(tmp_path / "best.keras"), bias(tmp_path / "last.keras")) == (2, 5)
 
 
 def test_an_epoch_is_written_once(tmp_path, loop, monkeypatch):

@@ -20,7 +20,7 @@ from PIL import Image
 
 from keras_cacnet.cli import main
 from keras_cacnet.training import cluster
-from keras_cacnet.training.checkpoints import read_progress
+from keras_cacnet.training.checkpoint_file import read_progress
 from keras_cacnet.training.cluster import slurm_resolver, strategy_for
 
 PROGRAM = Path(__file__).parent / "train_on_workers.py"

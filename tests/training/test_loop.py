@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_cacnet.training.checkpoints import Progress
+from keras_cacnet.training.checkpoint_file import Progress
 from keras_cacnet.training.loop import Loop, Validation
 from keras_cacnet.training.losses import SegmentationCrossentropy
 from keras_cacnet.training.metrics import Crossentropy, PixelAccuracy

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from keras_cacnet.pipeline import Jitter
 from keras_cacnet.training.recipe import Recipe
+from keras_cacnet.training.recipe_settings import with_settings
 
 
 def test_defaults_are_the_papers():
@@ -31,6 +33,15 @@ def test_defaults_are_the_papers():
             {"num_heads": 1, "kernel_sizes": (1,), "batch_size": 1, "global_pooling": False},
             "batch_size=1 cannot train kernels of size 1",
         ),
+        ({"optimizer": "adamw", "momentum": 0.8}, "momentum=0.8 would have no effect: optimizer=adamw has moments"),
+        ({"schedule": "cosine", "poly_power": 1.0}, "poly_power=1.0 would have no effect: schedule=cosine"),
+        (
+            {"validation_split": None, "early_stopping": 3},
+            "early_stopping=3 would have no effect: validation_split",
+        ),
+        ({"loss": "dice", "label_smoothing": 0.1}, "label_smoothing=0.1 would have no effect: loss=dice has none"),
+        ({"accumulate": 16}, r"batch_size=16 in as many parts \(accumulate\) cannot train the pooled branch"),
+        ({"accumulate": 3}, "batch_size=16 must be a multiple of accumulate=3"),
         ({"seed": 2**32}, r"seed must be 0 or more and below 2\*\*32"),
     ],
 )
@@ -95,8 +106,46 @@ def test_the_semantic_encoding_loss_needs_heads():
         ("backbone", None),
         ("se_loss_weight", -0.1),
         ("se_loss_weight", 0.2),
+        ("loss", "dise"),
+        ("class_weights", "median"),
+        ("class_weights", "1,x"),
+        ("label_smoothing", 1.0),
+        ("optimizer", "adam"),
+        ("schedule", "cosin"),
+        ("warmup_steps", -1),
+        ("ema", 1.0),
+        ("accumulate", 0),
+        ("early_stopping", 0),
+        ("brightness", 1.0),
+        ("hue", 0.6),
+        ("rotation", 181.0),
+        ("cutout", -0.1),
     ],
 )
 def test_values_outside_their_range_are_named(field, value):
     with pytest.raises(ValueError, match=field):
         Recipe(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("loss=crossentropy+dise", r"no loss is called 'dise'; did you mean dice\?"),
+        ("class_weights=median_freq", "did you mean median_frequency"),
+        ("optimizer=adam", r"optimizer must be one of sgd, adamw, got 'adam'; did you mean adamw\?"),
+        ("schedule=cosin", r"did you mean cosine\?"),
+        ("brightnes=0.2", "did you mean brightness"),
+    ],
+)
+def test_wrong_words_are_answered_with_the_nearest(word, told):
+    with pytest.raises(ValueError, match=told):
+        with_settings(Recipe(), [word])
+
+
+def test_losses_and_augmentation_as_words():
+    words = "loss=crossentropy+0.5*dice class_weights=car:2,pole:3 label_smoothing=0.1 hue=0.1 rotation=10 ema=0.999"
+    recipe = with_settings(Recipe(), words.split())
+    assert (recipe.loss, recipe.class_weights) == ("crossentropy+0.5*dice", "car:2,pole:3")
+    assert (recipe.jitter.hue, recipe.jitter.rotation, recipe.jitter.blur) == (0.1, 10, 0)
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    assert Recipe().jitter == Jitter()

@@ -75,6 +75,24 @@ def test_the_gradient_of_the_whole_batch_is_clipped(runs):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_averages_and_sums_of_losses_are_exact_too(runs, optimizer):
+    settings = {"optimizer": optimizer, "ema": 0.8, "loss": "sum", "learning_rate": 0.005}
+    one = runs(**settings)
+    assert worst(one, runs(**settings, replicas=2)) < EXACT
+    assert sum("average" in name for name in one) > 10
+
+
+@pytest.mark.slow
+def test_batches_in_parts_are_whole_ones(runs):
+    """With batch norms in inference; else they would see other parts."""
+    settings = {"frozen": True, "loss": "sum"}
+    whole = runs(**settings)
+    assert worst(whole, runs(**settings, accumulate=4)) < EXACT
+    assert worst(whole, runs(**settings, accumulate=2, replicas=2)) < EXACT
+
+
+@pytest.mark.slow
 def test_four_replicas_are_one_device(runs):
     assert worst(runs(), runs(replicas=4)) < EXACT
 

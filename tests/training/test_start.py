@@ -14,7 +14,8 @@ from keras_cacnet.cli import main
 from keras_cacnet.datasets import open_dataset
 from keras_cacnet.datasets.voc2012 import CLASSES
 from keras_cacnet.training import Job, Recipe, Run, TrainingWarning, train
-from keras_cacnet.training.checkpoints import CheckpointError, Checkpoints, read_progress
+from keras_cacnet.training.checkpoint_file import read_progress
+from keras_cacnet.training.checkpoints import CheckpointError, Checkpoints
 from keras_cacnet.training.loop import Loop
 from keras_cacnet.training.recipe_settings import setting_text
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from keras_cacnet.datasets import open_dataset
 from keras_cacnet.pipeline.batches import evaluation_batches
-from keras_cacnet.training import Job, NonFiniteTraining, Recipe, Run, train
+from keras_cacnet.training import Job, NonFiniteTraining, Recipe, Run, TrainingWarning, train
 
 RECIPE = Recipe(
     backbone="resnet14_narrow",
@@ -135,3 +136,34 @@ def test_no_step_between_checkpoints_is_refused_before_anything_is_written(data,
     with pytest.raises(ValueError, match="--save-every.* must be at least 1 step, got 0"):
         train(Job(RECIPE, open_dataset(data), tmp_path / "run", save_every=0), verbose=0)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_everything(data, tmp_path):
+    settings = {
+        **{"loss": "crossentropy+dice", "class_weights": "median_frequency", "label_smoothing": 0.1},
+        **{"optimizer": "adamw", "schedule": "cosine", "warmup_steps": 2, "ema": 0.5, "accumulate": 2},
+        **{"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1, "rotation": 10, "blur": 1, "cutout": 0.2},
+        # At this rate no score rises above the first.
+        **{"learning_rate": 1e-12, "early_stopping": 1, "epochs": 5, "global_pooling": False},
+    }
+    recipe = replace(RECIPE, **settings)
+    job = Job(recipe, open_dataset(data), tmp_path / "run")
+    with pytest.warns(TrainingWarning, match="it would learn little"):
+        trained = train(job, verbose=0)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["class_weights"] == pytest.approx({"sky": 1.0, "sea": 1.0}, abs=0.2)
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == ["0", "1"]
+    assert [loss.class_weights for loss in trained.loss.losses] == [tuple(config["class_weights"].values())] * 2
+    assert trained.accumulate == 2
+    for found, expected in zip(trained.get_weights(), weights(tmp_path / "run", "best"), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    with pytest.warns(TrainingWarning, match="is finished: it was stopped early, and nothing was trained"):
+        train(replace(job, resume=True), verbose=0)
+
+
+def test_early_stopping_needs_a_score(tmp_path):
+    alone = write_folder(tmp_path / "coast", val=0)
+    for kind in ("images", "labels"):
+        (alone / kind / "val").rmdir()
+    with pytest.raises(ValueError, match="early_stopping=1 needs a score, and .*coast has no val split: leave it out"):
+        train(Job(replace(RECIPE, early_stopping=1), open_dataset(alone), tmp_path / "run"), verbose=0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cacnet.training.checkpoints import read_progress
+from keras_cacnet.training.checkpoint_file import read_progress
 from keras_cacnet.training.run import Run
 
 SETTINGS = "backbone=resnet14_narrow head_channels=8 crop_size=32 batch_size=2 learning_rate=0.05 seed=3".split()

@@ -42,6 +42,10 @@ class Run:
     clipnorm: float | None = None
     loss_scale: bool = False
     learning_rate: float = 0.05
+    optimizer: str = "sgd"
+    ema: float = 0.0
+    accumulate: int = 1
+    frozen: bool = False  # batch norms in inference, as they see one part of a batch at a time
 
 
 def data(steps):
@@ -74,7 +78,11 @@ def network(run):
     if run.reweighting == "encnet":
         return SegmentationNetwork(CLASSES, EncHead(8, 4), backbone=body, **settings)
     head = CaCHead(8, (3,), dilation_rates=(1, 2), reweighting=run.reweighting)
-    return SegmentationNetwork(CLASSES, head, backbone=body, **settings)
+    model = SegmentationNetwork(CLASSES, head, backbone=body, **settings)
+    for layer in model._flatten_layers() if run.frozen else ():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    return model
 
 
 def train(run):
@@ -88,6 +96,7 @@ def train(run):
     batches = tf.data.Dataset.from_tensor_slices((images, masks)).batch(BATCH, drop_remainder=True)
     losses = {
         "global": kc.losses.SegmentationCrossentropy(),
+        "sum": kc.losses.loss_named("crossentropy+0.5*dice+ohem", [1.0, 2.0, 0.5, 3.0], label_smoothing=0.1),
         "by_replica": keras.losses.SparseCategoricalCrossentropy(
             from_logits=True, ignore_class=255, reduction="mean_with_sample_weight"
         ),
@@ -97,11 +106,13 @@ def train(run):
     with strategy.scope():
         model = network(run)
         rate = kc.optimizers.poly(run.learning_rate, run.steps)
-        optimizer = kc.optimizers.SGD(rate, multipliers=[(HEAD_LAYERS, 2.0)], global_clipnorm=run.clipnorm)
+        averages = {"use_ema": True, "ema_momentum": run.ema} if run.ema else {}
+        kind = {"sgd": kc.optimizers.SGD, "adamw": kc.optimizers.AdamW}[run.optimizer]
+        optimizer = kind(rate, multipliers=[(HEAD_LAYERS, 2.0)], global_clipnorm=run.clipnorm, **averages)
         if run.loss_scale:
             optimizer = kc.optimizers.LossScaleOptimizer(optimizer)
         metrics = [kc.metrics.MeanIoU(CLASSES), kc.metrics.PixelAccuracy(CLASSES), kc.metrics.Crossentropy()]
-        model.compile(optimizer, losses[run.loss], metrics=metrics, jit_compile=False)
+        model.compile(optimizer, losses[run.loss], metrics=metrics, jit_compile=False, accumulate=run.accumulate)
     history = model.fit(
         batches,
         epochs=EPOCHS,

@@ -52,7 +52,10 @@ def code(page):
 SLOW = [pytest.param(f"{name}.md", marks=pytest.mark.slow) for name in ("get_started", "coming_from", "how_it_works")]
 
 
-@pytest.mark.parametrize("page", ["your_data.md", "importing.md", "settings.md", "cookbook.md", *SLOW])
+PAGES = ("your_data.md", "importing.md", "settings.md", "losses.md", "cookbook.md", *SLOW)
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_the_pages_run(page, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     names = {"__name__": f"docs.{page.removesuffix('.md')}"}

@@ -203,9 +203,8 @@ def _scored_source(recipe: Recipe, dataset: SegmentationDataset, seen: Sequence[
     split = recipe.validation_split
     if split is None or (split == "val" and split not in dataset.splits):
         if recipe.early_stopping is not None:
-            raise ValueError(
-                f"early_stopping={recipe.early_stopping} needs a score, and {dataset.name} has no val split"
-            )
+            patience = f"early_stopping={recipe.early_stopping}"
+            raise ValueError(f"{patience} needs a score, and {dataset.name} has no val split: leave it out")
         return None
     for other in seen:
         if shares_images(dataset, split, other.removeprefix(f"{dataset.name}/")):

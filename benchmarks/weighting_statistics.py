@@ -230,7 +230,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
         bars = scores.bar(spots, [other - own for other in others], width, label=f"{name}: {own:.1f} with its own")
         scores.bar_label(bars, fmt="%+.1f", fontsize="small")
     scores.set_xticks(np.arange(3) + 0.4 - width / 2, list(one["mean_iou_by_kernels"])[1:])
-    scores.set(title="mIoU with other kernels, less that with the image's own", ylabel="points")
+    scores.set(title="mIoU with other kernels, less with its own", ylabel="points")
     scores.legend(frameon=False, fontsize="small")
     figure.savefig(path, format="png")
 

@@ -51,8 +51,8 @@ def table_lines(values: Mapping[str, Any]) -> list[str]:
     rows = {row["row"]: row for row in values["rows"]}
     cells = [_cells(values, variant.row, variant.ours, rows.get(variant.row)) for variant in VARIANTS[values["table"]]]
     head = ["row", "mIoU, ours", f"less {values['reference']}", "less its control", "mIoU, paper", "difference"]
-    head += ["pixAcc, ours", "pixAcc, paper", "parameters", "multiply-adds", "processor", "runs"]
-    optional = ("less its control", "parameters", "multiply-adds", "processor")
+    head += ["pixAcc, ours", "pixAcc, paper", "training loss", "parameters", "multiply-adds", "processor", "runs"]
+    optional = ("less its control", "training loss", "parameters", "multiply-adds", "processor")
     kept = [i for i, name in enumerate(head) if name not in optional or any(row[i] for row in cells)]
     rules = "|---|" + "---:|" * (len(kept) - 1)
     titles, *lines = (f"| {' | '.join(row[i] for i in kept)} |" for row in (head, *cells))
@@ -104,7 +104,7 @@ def _cells(values: Mapping[str, Any], name: str, ours: bool, row: Mapping[str, A
     apart = "" if name == values["reference"] or paper is None or other is None else f"{paper - other:+.1f}"
     shown = named(name, ours)
     if row is None:
-        return [shown, "left out", "", "", printed[0], apart, "", printed[1], "", "", "", "0"]
+        return [shown, "left out", "", "", printed[0], apart, "", printed[1], "", "", "", "", "0"]
     scored, seeds = row["mean_iou"]["count"], len(values["seeds"])
     missing = "failed" if any(run["error"] for run in row["runs"]) else NOT_RUN
     seconds = row["processor_seconds"]
@@ -117,6 +117,7 @@ def _cells(values: Mapping[str, Any], name: str, ours: bool, row: Mapping[str, A
         apart,
         _percent(row["pixel_accuracy"]),
         printed[1],
+        "" if row["training_loss"] is None else f"{row['training_loss']:.3f}",
         "" if row["parameters"] is None else f"{row['parameters'] / 1e6:.2f}M",
         "" if row["multiply_adds"] is None else f"{row['multiply_adds'] / 1e9:.2f}G",
         "" if seconds is None else f"{seconds:.0f} s",

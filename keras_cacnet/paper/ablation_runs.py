@@ -1,5 +1,6 @@
 """Runs in folders named by what they are, trained and scored at most once."""
 
+import csv
 import gc
 import hashlib
 import json
@@ -37,12 +38,14 @@ class Score(NamedTuple):
         classes: the IoU of every class; None for one that is neither there nor predicted.
         processor_seconds: what training and scoring took of all processors together; None where a run was broken off
             and went on, or was trained for another row.
+        training_loss: the mean loss of the last epoch's steps; None where the run's log has none.
     """
 
     pixel_accuracy: float
     mean_iou: float
     classes: Mapping[str, float | None]
     processor_seconds: float | None
+    training_loss: float | None
 
 
 class Runs:
@@ -149,7 +152,8 @@ class Runs:
             classes = {row["name"]: row["iou"] for row in values["classes"]}
             there = [row["name"] for row in values["classes"] if row["pixels"]]
             mean = statistics.fmean(classes[name] for name in (there if self.counted is None else self.counted))
-            return Score(float(values["pixel_accuracy"]), mean, classes, values.get("processor_seconds"))
+            seconds = values.get("processor_seconds")
+            return Score(float(values["pixel_accuracy"]), mean, classes, seconds, _last_loss(path.with_name("log.csv")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} cannot be read ({error}): remove it, and the run is scored again") from error
 
@@ -177,6 +181,14 @@ def scored_source(recipe: Recipe, dataset: SegmentationDataset) -> Source:
             "of training images; train on another split (--set split=...)"
         )
     return source
+
+
+def _last_loss(log: Path) -> float | None:
+    if not log.is_file():
+        return None
+    with log.open(newline="") as file:
+        losses = [row.get("loss") for row in csv.DictReader(file)]
+    return float(losses[-1]) if losses and losses[-1] else None
 
 
 def images_by_class(source: Source, classes: ClassTable) -> dict[str, int]:

@@ -55,6 +55,7 @@ def to_json(
 def _row(result: Result, row: RowResult, cost: Cost | None) -> dict[str, Any]:
     planned = row.row
     seconds = [score.processor_seconds for score in row.scores.values() if score.processor_seconds is not None]
+    losses = [score.training_loss for score in row.scores.values() if score.training_loss is not None]
     own = planned.protocol != result.plan.protocol
     return {
         "row": planned.name,
@@ -67,6 +68,7 @@ def _row(result: Result, row: RowResult, cost: Cost | None) -> dict[str, Any]:
         "multiply_adds": cost and cost.multiply_adds,
         # The first run on a cache computes the features too, so the mean would be none of a usual run.
         "processor_seconds": round(statistics.median(seconds), 1) if seconds else None,
+        "training_loss": statistics.fmean(losses) if losses else None,
         "runs": [_run(row, seed) for seed in result.seeds],
         **{name: _score(result, row, name) for name in SCORES},
     }
@@ -81,6 +83,7 @@ def _run(row: RowResult, seed: int) -> dict[str, Any]:
         "pixel_accuracy": score and score.pixel_accuracy,
         "classes": score and dict(score.classes),
         "processor_seconds": score and score.processor_seconds,
+        "training_loss": score and score.training_loss,
         "error": row.errors.get(seed),
     }
 

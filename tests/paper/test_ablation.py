@@ -146,6 +146,9 @@ def test_the_processor_is_timed_where_a_run_was_not_broken_off(bench, base, monk
     assert bench.runs.score(base, WHOLE).processor_seconds is None  # trained already
     # Files from before it was recorded.
     path = bench.runs.scores_path(base, PAPERS)
+    assert bench.runs.score(base, PAPERS).training_loss is None
+    (path.parent / "log.csv").write_text("epoch,loss,mean_iou\n0,1.5,0.1\n1,0.75,0.2\n")
+    assert bench.runs.score(base, PAPERS).training_loss == 0.75
     values = json.loads(path.read_text())
     del values["processor_seconds"]
     path.write_text(json.dumps(values))

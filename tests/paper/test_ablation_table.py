@@ -63,10 +63,11 @@ def test_controls_are_marked_and_stand_beside_no_figure_of_the_paper(value):
 
 def test_costs_are_the_networks_and_the_median_of_the_runs(result, bench, base):
     for seconds, (seed, score) in zip((90, 10, 11), result.rows[0].scores.items(), strict=True):
-        result.rows[0].scores[seed] = score._replace(processor_seconds=seconds)
+        result.rows[0].scores[seed] = score._replace(processor_seconds=seconds, training_loss=seconds / 100)
     first, second, *_ = to_json(result, {}, COSTS)["rows"]
     assert (first["parameters"], first["multiply_adds"], first["processor_seconds"]) == (3_000_000, 10**9, 11)
-    assert second["parameters"] is None
+    assert first["training_loss"] == pytest.approx(0.37)
+    assert second["parameters"] is second["training_loss"] is None
 
 
 def test_rows_of_one_recipe_are_counted_once(base, monkeypatch):

@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     published = None if purpose else given_paper_recipe(options)
     output = options.output or (published.run if published else None)
     if output is None:
-        raise ValueError("--output is missing: the folder of the run")
+        raise ValueError("--output is missing: the folder of the run, such as --output runs/mine")
     data, data_dir = options.data or (published.data if published else None), options.data_dir
     goes_on = options.resume and (begun(output) or data is None)
     if goes_on:

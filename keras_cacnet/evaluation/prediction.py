@@ -197,7 +197,14 @@ def _require_image(image: Any) -> np.ndarray:
     image = np.asarray(image)
     real = np.issubdtype(image.dtype, np.integer) or np.issubdtype(image.dtype, np.floating)
     if not real or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
-        raise ValueError(f"an image must be RGB (H, W, 3), in 0..255 and not empty; got {image.dtype} {image.shape}")
+        mend = {
+            (4, True): "; it is a batch: give one image of it, such as images[0]",
+            (3, False): "; move the channels last: np.moveaxis(image, 0, -1)" if image.shape[:1] == (3,) else "",
+            (2, False): "; repeat a grey one: np.repeat(image[..., None], 3, axis=-1)",
+        }.get((image.ndim, image.shape[-1:] == (3,)), "")
+        raise ValueError(
+            f"an image must be RGB (H, W, 3), in 0..255 and not empty; got {image.dtype} {image.shape}{mend}"
+        )
     return image
 
 

@@ -61,4 +61,7 @@ def require_ids(ids: np.ndarray, image: np.ndarray | None = None) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"an image must be uint8 (H, W, 3), RGB; got {image.dtype} {image.shape}")
     if image.shape[:2] != ids.shape:
-        raise ValueError(f"the image is {image.shape[:2]} and its class indices {ids.shape}; they must agree")
+        raise ValueError(
+            f"the image is {image.shape[:2]} and its class indices {ids.shape}, (height, width) of both; "
+            "take the ids of this very image"
+        )

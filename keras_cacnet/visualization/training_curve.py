@@ -126,7 +126,7 @@ def _without_the_far(axes: Axes, values: list[float]) -> None:
 
 def _read(log: Path) -> dict[int, dict[str, float]]:
     if not log.is_file():
-        raise FileNotFoundError(f"{log}: no such training log")
+        raise FileNotFoundError(f"{log}: no such training log; give log.csv of a run's folder, or what fit returns")
     text = log.read_text(encoding="utf-8")
     # A last line without its end was cut off by a kill, maybe within a number.
     lines = text[: text.rfind("\n") + 1].splitlines()

@@ -8,6 +8,8 @@ from .checking import require_layout as require_layout
 from .classes import VOID as VOID
 from .classes import ClassTable as ClassTable
 from .folder import Folder as Folder
+from .importing import IMPORT_FORMATS as IMPORT_FORMATS
+from .importing import MASK_CODINGS as MASK_CODINGS
 from .importing import ImportReport as ImportReport
 from .importing import import_folder as import_folder
 from .opening import PUBLISHED as PUBLISHED

@@ -1,17 +1,19 @@
 """Why many findings are there: the likely cause of what a whole split has, with the command that mends it."""
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 
 from keras_cacnet.datasets.check_report import SplitFacts
 from keras_cacnet.datasets.classes import VOID, ClassTable
-from keras_cacnet.datasets.folder import Folder
+from keras_cacnet.datasets.folder import Folder, is_leftover
 from keras_cacnet.datasets.importing.pairing import without_mask_ending
 from keras_cacnet.datasets.source import Finding, SegmentationDataset
+from keras_cacnet.datasets.split_lists import plain_stem
 from keras_cacnet.wording import listed
 
 _FAR_APART = 20
@@ -38,7 +40,7 @@ def name_causes(
     command = f"`keras-cacnet import {shlex.quote(str(dataset.path))} --output NEW_FOLDER`"
     causes: list[Finding] = []
     left = list(findings)
-    for name_cause in (_names_with_endings, _colors, _black_and_white, _numbering):
+    for name_cause in (_other_names, _no_masks, _colors, _black_and_white, _numbering):
         cause, explained = name_cause(dataset, left, facts, command)
         if cause is not None:
             causes.append(cause)
@@ -49,32 +51,42 @@ def name_causes(
 _Cause = tuple[Finding | None, Sequence[Finding]]
 
 
-def _names_with_endings(
-    dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str
-) -> _Cause:
-    """Masks that are called as their image with an ending, such as `_mask`."""
-    missing = {PurePath(one.where).with_suffix(""): one for one in findings if one.kind == "missing mask"}
-    explained = []
-    example = None
-    for finding in findings:
-        if finding.kind != "missing image":
-            continue
-        path = PurePath(finding.where)
-        wanted = path.with_name(without_mask_ending(path.stem))
-        if wanted in missing:
-            explained += [finding, missing[wanted]]
-            example = example or (path.name, wanted.name)
-    if example is None:
+def _other_names(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str) -> _Cause:
+    """Masks that are there, with an ending such as `_mask` or as another format."""
+    missing = [one for one in findings if one.kind == "missing mask"]
+    others = {folder: _by_image_name(folder) for folder in {Path(one.where).parent for one in missing}}
+    explained, found = [], set()
+    for finding in missing:
+        path = Path(finding.where)
+        if (other := others[path.parent].get(path.stem)) is not None:
+            explained.append(finding)
+            found.add(str(path.with_name(other)))
+            example = f"{other} where {path.name} is expected"
+    if not found:
         return None, ()
-    count = len(explained) // 2
+    folders = {str(folder) for folder in others}
+    # Masks that have no image by their own name, and what a folder of masks of another format leaves out.
+    explained += [one for one in findings if one.where in found or (one.kind == "left out" and one.where in folders)]
     text = (
-        f"{count} {'masks have' if count > 1 else 'mask has'} another name than the image: {example[0]} where "
-        f"{example[1]}.png is expected. Rename them, or let {command} do it."
+        f"{len(found)} {'masks have' if len(found) > 1 else 'mask has'} another name or format, such as {example}. "
+        f"Mend that, or let {command} do it."
     )
-    gone = {one.where for one in explained}
-    # A mask that is missing cannot be read either.
-    explained += [one for one in findings if one.where in gone and one not in explained]
     return Finding("error", str(dataset.path / "labels"), text, kind="names"), explained
+
+
+def _by_image_name(folder: Path) -> dict[str, str]:
+    """The files of a folder of masks by the names of the images to which they seem to belong."""
+    names = [name for name in sorted(os.listdir(folder)) if not is_leftover(name)]
+    return {without_mask_ending(plain_stem(name)): name for name in names if plain_stem(name) != name}
+
+
+def _no_masks(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str) -> _Cause:
+    """A split without a folder of masks: they may be in folders of other names."""
+    found = [one for one in findings if one.kind == "no masks"]
+    if not found:
+        return None, ()
+    text = f"{found[0].message} If the masks are in folders with other names, {command} finds them."
+    return Finding("error", found[0].where, text, kind="no masks"), found[:1]
 
 
 def _colors(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str) -> _Cause:

@@ -1,6 +1,7 @@
 """A folder of one's own images and masks, read in place."""
 
 import os
+import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
@@ -69,7 +70,8 @@ class Folder:
         for missing in ("images", "classes.txt"):
             if not (self.path / missing).exists():
                 raise ValueError(
-                    f"{self.path}: not a data set: {self.path / missing} is missing; {_EXPECTED}; found {found}."
+                    f"{self.path}: not a data set: {self.path / missing} is missing; {_EXPECTED}; found {found}. "
+                    f"`keras-cacnet import {shlex.quote(str(self.path))} --output NEW_FOLDER` reads other layouts."
                 )
         images = self.path / "images"
         names = [name for name in _entries(images) if (images / name).is_dir()] if images.is_dir() else []
@@ -83,7 +85,8 @@ class Folder:
             inside = listed(sorted(_entries(images))) if images.is_dir() else "a file"
             raise ValueError(
                 f"{images}: no split: {images / 'train'} is missing, and so is a list of names, "
-                f"{self.path / 'train.txt'}; {_EXPECTED}; found {inside} in images."
+                f"{self.path / 'train.txt'}; {_EXPECTED}; found {inside} in images. "
+                f"`keras-cacnet import {shlex.quote(str(self.path))} --output NEW_FOLDER` splits images by chance."
             )
         self.classes = ClassTable.from_file(self.path / "classes.txt")
         self._listings: dict[str, _Listing] = {}
@@ -178,7 +181,12 @@ class _Listing:
             self.examples.extend(Example(stem, path, mask) for path in paths)
         if not has_masks and split != "test" and images:
             self.findings.append(
-                Finding("error", str(mask_folder), f"missing: the folder with the masks of {len(images)} images.")
+                Finding(
+                    "error",
+                    str(mask_folder),
+                    f"missing: the folder with the masks of {len(images)} images.",
+                    kind="no masks",
+                )
             )
         for stem, paths in sorted(masks.items()):
             if stem not in images:
@@ -206,6 +214,7 @@ class _Listing:
                     "warning",
                     str(folder),
                     f"left out, not {', '.join(suffixes)}: {listed(left_out)}.",
+                    kind="left out",
                 )
             )
         for stem, paths in files.items():

@@ -1,5 +1,6 @@
 """Whole splits that are wrong in one way: one cause, first, with the command that mends it, and the command does."""
 
+import re
 import shlex
 from collections import Counter
 
@@ -42,8 +43,7 @@ def only_error(data):
 
 def run_command(message, target, *more):
     """Run the command that a message has between backticks."""
-    words = shlex.split(message.split("`")[1])
-    assert words[0] == "keras-cacnet"
+    words = shlex.split(re.search("`(keras-cacnet [^`]*)`", message)[1])
     assert main([str(target) if word == "NEW_FOLDER" else word for word in [*words[1:], *more]]) == 0
     data = open_dataset(target)
     assert check_dataset(data, progress=False).ok
@@ -59,11 +59,39 @@ def test_masks_with_an_ending(folder, expected, tmp_path):
         path.rename(path.with_name(f"{path.stem}_mask.png"))
     data = open_dataset(folder.root)
     message = only_error(data)
-    assert message.startswith("5 masks have another name than the image: 0_mask.png where 0.png is expected.")
-    with pytest.raises(ValueError, match="1 problem:\n  .*labels: 5 masks have another name"):
+    assert message.startswith("5 masks have another name or format, such as 1_mask.png where 1.png is expected.")
+    with pytest.raises(ValueError, match="1 problem:\n  .*labels: 5 masks have another name or format"):
         require_layout(data)
     mended = run_command(message, tmp_path / "new")
     # classes.txt says void of id 3, so masks come out as they were.
+    assert Counter(map(bytes, masks_of(mended))) == Counter(map(bytes, expected))
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".TIF"])
+def test_masks_of_another_format(folder, expected, tmp_path, suffix):
+    for path in sorted((folder.root / "labels").rglob("*.png")):
+        Image.open(path).save(path.with_suffix(suffix))
+        path.unlink()
+    message = only_error(open_dataset(folder.root))
+    assert message.startswith(f"5 masks have another name or format, such as 1{suffix} where 1.png is expected.")
+    mended = run_command(message, tmp_path / "new")
+    assert Counter(map(bytes, masks_of(mended))) == Counter(map(bytes, expected))
+
+
+def test_masks_in_folders_of_another_name(folder, expected, tmp_path):
+    (folder.root / "labels").rename(folder.root / "ground_truth")
+    data = open_dataset(folder.root)
+    errors = check_dataset(data, progress=False).errors
+    assert [error.kind for error in errors] == ["no masks", "no masks"]
+    mended = run_command(errors[0].message, tmp_path / "new")
+    assert Counter(map(bytes, masks_of(mended))) == Counter(map(bytes, expected))
+
+
+def test_folders_of_another_layout_name_the_command(folder, expected, tmp_path):
+    (folder.root / "images").rename(folder.root / "photographs of a beach")
+    with pytest.raises(ValueError, match="images is missing; expected .* reads other layouts") as raised:
+        open_dataset(folder.root)
+    mended = run_command(str(raised.value), tmp_path / "new", "--format", "masks")
     assert Counter(map(bytes, masks_of(mended))) == Counter(map(bytes, expected))
 
 

@@ -21,10 +21,10 @@ from keras_cacnet.datasets.progress import Progress
 from keras_cacnet.files import user_path, writable_folder
 from keras_cacnet.wording import listed
 
-__all__ = ["FORMATS", "MASK_CODINGS", "ImportReport", "import_folder"]
+__all__ = ["IMPORT_FORMATS", "MASK_CODINGS", "ImportReport", "import_folder"]
 
 _FORMS: tuple[Form, ...] = (Cityscapes(), VOCTree(), COCO(), LabelMe(), YOLO(), PairedMasks())
-FORMATS = tuple(form.name for form in _FORMS)
+IMPORT_FORMATS = tuple(form.name for form in _FORMS)
 """The forms that are recognised, the most particular first."""
 MASK_CODINGS = CODINGS
 """How masks write classes."""
@@ -48,9 +48,9 @@ def import_folder(
     written last. What was left out, and why, is in the report and in `import.json` beside the set.
 
     Args:
-        source: the folder with images and annotations, in one of the forms of `FORMATS`.
+        source: the folder with images and annotations, in one of the forms of `IMPORT_FORMATS`.
         output: the folder to write, which is new or empty, or holds a part of this very import.
-        format: one of `FORMATS`; None to recognise it.
+        format: one of `IMPORT_FORMATS`; None to recognise it.
         split: the shares of train, val and test, dealt by chance. By default the source's own splits are kept;
             where it has none, 0.8, 0.1, 0.1.
         seed: of the dealing.
@@ -90,6 +90,9 @@ def import_folder(
     if progress:
         print(f"{tree.root}: format {form.name}, {len(tree.images)} images among {len(tree.files)} files", flush=True)
     found = form.read(tree, Wishes(_wanted(classes), masks, show))
+    if not found.items:
+        first = f"; {found.findings[0]}" if found.findings else ""
+        raise ValueError(f"{tree.root}: {found.what}, and none of their images{first}")
     if progress:
         print(found.what, flush=True)
     dealt, findings = deal(found.items, shares, seed, pattern)
@@ -129,7 +132,3 @@ def _wanted(classes: str | os.PathLike[str] | Sequence[str] | None) -> tuple[Nam
 
 def _unseen(title: str, total: int) -> Progress:
     return Progress(title, 0)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

@@ -12,7 +12,7 @@ from keras_cacnet.datasets.split_lists import plain_stem
 from keras_cacnet.wording import listed
 
 _MASK_WORDS = frozenset(
-    "mask masks label labels labelled labeled annotation annotations annot ann anns gt gts truth groundtruth "
+    "mask masks label labels labelled labeled annotation annotations annot ann anns gt gts ground truth groundtruth "
     "segmentation segmentations seg segs segmentationclass segmentationclassaug labelids target targets".split()
 )
 _MASK_ENDINGS = _MASK_WORDS | {"l", "matte"}
@@ -105,6 +105,8 @@ def _partners(names: Sequence[str]) -> tuple[list[str], list[str], dict[str, str
         (_exact, _exact),
         (_exact, _stripped),
         (_stripped, _stripped),
+        (_below_top, _below_top),
+        (_split_and_stem, _split_and_stem),
         (_without_split, _without_split),
         (_stem_only, _stem_only),
     ):
@@ -176,6 +178,15 @@ def _stripped(name: str) -> Key:
     key = _exact(name)
     without_mask = _without(key.stem, _MASK_ENDINGS)
     return key._replace(stem=without_mask if without_mask != key.stem else _without(key.stem, _IMAGE_WORDS))
+
+
+def _below_top(name: str) -> Key:
+    key = _stripped(name)
+    return key._replace(folders=key.folders[1:])
+
+
+def _split_and_stem(name: str) -> Key:
+    return _stripped(name)._replace(folders=())
 
 
 def _without_split(name: str) -> Key:

@@ -49,7 +49,7 @@ class SourceTree:
             raise ValueError(f"{self.root}: {state}; name the folder that has the images and their masks.")
         self.files: dict[str, Path] = {}
         for folder, folders, names in os.walk(self.root, followlinks=True):
-            folders[:] = sorted(name for name in folders if not is_leftover(name))
+            folders[:] = sorted(n for n in folders if not is_leftover(n) and not _leads_back(Path(folder, n)))
             for name in sorted(names):
                 if not is_leftover(name):
                     path = Path(folder, name)
@@ -147,6 +147,11 @@ def split_of(folders: Iterable[str]) -> str | None:
         ('val', None)
     """
     return next((SPLIT_WORDS[word] for folder in folders for word in words(folder) if word in SPLIT_WORDS), None)
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it is in."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _is_in(path: PurePosixPath, folder: str) -> bool:

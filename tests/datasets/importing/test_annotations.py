@@ -173,6 +173,10 @@ def test_coco_overlaps_crowds_and_faults(drawn, tmp_path):
     np.testing.assert_array_equal(masks["scene_0"], np.where(expected == 0, 2, expected))
     # The last annotation lies on top.
     assert (masks["scene_4"] == 1).all()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "all.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="14 annotations, and none of their images; warning: .*: annotations without"):
+        imported(tmp_path / "elsewhere", tmp_path / "nothing")
     path.write_text("{" + path.read_text()[1:-20])
     with pytest.raises(ValueError, match="instances_train2017.json: not JSON that can be read"):
         imported(root, tmp_path / "broken")

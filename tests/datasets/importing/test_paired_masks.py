@@ -108,6 +108,28 @@ def test_a_table_beside_the_images_is_found(drawn, assert_imported, tmp_path):
     assert_imported(tmp_path / "out")
 
 
+def test_equal_names_in_several_folders(drawn, tmp_path):
+    """Every city and split has a scene_0; what the folders are called beside that does not matter."""
+    from keras_cacnet.datasets import Folder, read_example
+
+    names = iter(drawn.masks)
+    for split in ("train", "val"):
+        for city in ("ulm", "bonn"):
+            name = next(names)
+            for part, pixels in (("photographs", drawn.images[name]), ("label_ids_semantic", drawn.masks[name])):
+                path = tmp_path / "source" / part / split / city / "scene.png"
+                path.parent.mkdir(parents=True)
+                Image.fromarray(pixels).save(path)
+    report = imported(tmp_path / "source", tmp_path / "out")
+    assert (report.splits, report.findings) == ({"train": 2, "val": 2}, ())
+    data = Folder(tmp_path / "out")
+    found = [read_example(example, data.classes) for split in data.splits for example in data.source(split)]
+    # By the names of the files written: bonn comes before ulm.
+    for (image, mask), number in zip(found, (1, 0, 3, 2), strict=True):
+        np.testing.assert_array_equal(image, drawn.images[f"scene_{number}"])
+        np.testing.assert_array_equal(mask, drawn.masks[f"scene_{number}"])
+
+
 def test_pictures_of_masks_and_of_instances_are_no_masks(drawn, assert_imported, tmp_path):
     drawn.write_images(tmp_path / "source" / "images" / "10k")
     drawn.write_masks(tmp_path / "source" / "labels" / "sem_seg" / "masks")

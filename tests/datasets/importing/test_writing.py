@@ -130,6 +130,11 @@ def test_names_in_any_form_of_unicode(drawn, tmp_path):
     assert {e.name for split in data.splits for e in data.source(split)} == {"été", "가", "ü"}
 
 
+def test_links_that_lead_back_are_not_followed(source, tmp_path):
+    (source / "images" / "again").symlink_to(source)
+    assert import_folder(source, tmp_path / "out", progress=False).splits == {"train": 7, "val": 1, "test": 1}
+
+
 def test_names_that_would_meet():
     assert unique_names(["a/b.png", "a_b.png", "A_B.jpg", "c.png"]) == ["b", "a_b", "A_B_2", "c"]
     assert unique_names(["x/1.png", "y/1.png"]) == ["x_1", "y_1"]

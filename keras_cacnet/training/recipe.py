@@ -44,6 +44,7 @@ _SCHEDULE = paper("Section 4.1, Training Setting")
 _NETWORK = paper("Section 4.1, Network Structure")
 _ENCODING = ours("PyTorch-Encoding's; the paper does not say")
 _NO_MORE = ours("the paper has none")
+_ONLY = paper("Section 4.1: only flips and scales")
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ class Recipe:
         1, "pixels per position of the grid on which the loss is taken", ours("every pixel, as PyTorch-Encoding has it")
     )
     loss: str = setting(
-        "crossentropy", f"{', '.join(NAMES)}, or a sum such as crossentropy+0.5*dice", ours("the paper has no other")
+        "crossentropy",
+        f"{', '.join(NAMES)}, or a sum such as crossentropy+0.5*dice",
+        ours("the paper names none"),
     )
     class_weights: str | None = setting(
         None,
@@ -126,13 +129,13 @@ class Recipe:
     scale_min: float = setting(0.5, "smallest random scale", _SCHEDULE)
     scale_max: float = setting(2.0, "largest random scale", _SCHEDULE)
     flip: bool = setting(True, "random horizontal flips", _SCHEDULE)
-    brightness: float = setting(0.0, "largest relative change of the brightness", _NO_MORE)
-    contrast: float = setting(0.0, "largest relative change of the contrast", _NO_MORE)
-    saturation: float = setting(0.0, "largest relative change of the saturation", _NO_MORE)
-    hue: float = setting(0.0, "largest turn of the hue, as a share of the circle, up to 0.5", _NO_MORE)
-    rotation: float = setting(0.0, "largest angle by which crops are turned, in degrees", _NO_MORE)
-    blur: float = setting(0.0, "largest standard deviation of a Gaussian blur, in pixels", _NO_MORE)
-    cutout: float = setting(0.0, "largest side of a square that is cut out, as a share of the crop's", _NO_MORE)
+    brightness: float = setting(0.0, "largest relative change of the brightness", _ONLY)
+    contrast: float = setting(0.0, "largest relative change of the contrast", _ONLY)
+    saturation: float = setting(0.0, "largest relative change of the saturation", _ONLY)
+    hue: float = setting(0.0, "largest turn of the hue, as a share of the circle, up to 0.5", _ONLY)
+    rotation: float = setting(0.0, "largest angle by which crops are turned, in degrees", _ONLY)
+    blur: float = setting(0.0, "largest standard deviation of a Gaussian blur, in pixels", _ONLY)
+    cutout: float = setting(0.0, "largest side of a square that is cut out, as a share of the crop's", _ONLY)
     cached_views: int = setting(
         0, "augmented views of every image whose features are kept on disk, with a frozen backbone", ours("for speed")
     )

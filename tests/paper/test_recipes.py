@@ -111,7 +111,7 @@ def test_archives_go_to_the_servers_that_there_are():
 
 
 def test_the_guide_has_the_commands_of_the_recipes():
-    text = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text()
+    text = (Path(__file__).resolve().parents[2] / "docs" / "paper.md").read_text()
     lines = re.sub(r" \\\n\s+", " ", text).splitlines()
     told = {line.strip() for line in lines if re.match(r"    keras-cacnet (train|evaluate|submit)", line)}
     told = {line for line in told if any(published.name in line for published in PAPER_RECIPES)}

@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -17,6 +17,9 @@ from keras_cacnet.training.compiling import network_arguments
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.wording import listed
 
+if TYPE_CHECKING:
+    from keras_cacnet.visualization import History
+
 _LISTED = 21
 
 
@@ -24,7 +27,8 @@ class Run:
     """Reads the folder that `keras-cacnet train` writes.
 
     It holds `config.json` (recipe, data, versions), `classes.json`, `best.keras`, `last.keras` and `previous.keras`
-    (network, weights, optimizer, progress), `log.csv`, `curve.png` and `tensorboard/`.
+    (network, weights, optimizer, progress), `log.csv`, `times.csv`, `validation.json` (the confusion matrix on the
+    validation images), `curve.png` and `tensorboard/`.
 
     Args:
         path: the folder.
@@ -62,6 +66,17 @@ class Run:
     def classes(self) -> ClassTable:
         """The classes that the network predicts."""
         return ClassTable.from_json(_read_json(self.path / "classes.json"))
+
+    @property
+    def history(self) -> "History":
+        """The results of the run by epoch.
+
+        Raises:
+            FileNotFoundError, ValueError: the run has not finished an epoch.
+        """
+        from keras_cacnet.visualization import History
+
+        return History(self.path / "log.csv")
 
     def checkpoint(self, which: str = "best") -> Path:
         """The path of a checkpoint.

@@ -127,6 +127,7 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
                 given = other.network_for(recipe, dataset.classes) if other else None
                 network = given.network if given else None
                 model = compiled_network(recipe, len(dataset.classes), total_steps, network, weights)
+            model.classes, model.image_size = dataset.classes, recipe.image_size
             if other and given and given.new and chief:
                 print(f"start: {other.path} has other classes; {given.to_text()}")
         splits = [recipe.split] if scored is None else [recipe.split, str(recipe.validation_split)]

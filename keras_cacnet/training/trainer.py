@@ -8,17 +8,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.pipeline.batches import evaluation_batches, training_batches, window_batches
 from keras_cacnet.pipeline.views import Views
 from keras_cacnet.training.averaging import swap_averages
 from keras_cacnet.training.checkpoint_file import load_checkpoint
-from keras_cacnet.training.checkpoints import Checkpoints, FiniteLoss, TrainingWarning
+from keras_cacnet.training.checkpoints import FiniteLoss, TrainingWarning
 from keras_cacnet.training.cluster import lost_workers
 from keras_cacnet.training.crops import crop_settings
 from keras_cacnet.training.features import Features
 from keras_cacnet.training.logs import Curve, Log
 from keras_cacnet.training.loop import Loop, Validation
 from keras_cacnet.training.metrics import Crossentropy, MeanIoU, PixelAccuracy
+from keras_cacnet.training.observing import TIMES_FILE, Observations, Times, spread
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.training.signals import StopSignals
 from keras_cacnet.training.start import Job, Start, begin
@@ -79,9 +81,9 @@ def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str
             warnings.warn(message, TrainingWarning, stacklevel=2)
             return _trained(start, strategy)
         verbose = verbose if checkpoints.chief else 0
-        callbacks = _callbacks(checkpoints, start.progress.step)
         batches = strategy.distribute_datasets_from_function(_training(job, start, verbose))
         validation = _validation(job, start, strategy)
+        callbacks = _callbacks(job, start, validation)
         loop = Loop(start.model, epochs, start.steps_per_epoch, validation, start.progress)
         loop.run(batches, callbacks, checkpoints, stop, verbose)
         return _trained(start, strategy)
@@ -107,13 +109,19 @@ def _floats_of(recipe: Recipe) -> Iterator[None]:
         keras.config.set_floatx(before)
 
 
-def _callbacks(checkpoints: Checkpoints, step: int) -> list[keras.callbacks.Callback]:
-    folder = checkpoints.folder
-    finite = FiniteLoss(folder, step)
-    if not checkpoints.chief:
-        return [finite]
+def _callbacks(job: Job, start: Start, validation: Validation | None) -> list[keras.callbacks.Callback]:
+    folder, chief = start.checkpoints.folder, start.checkpoints.chief
+    everywhere: list[keras.callbacks.Callback] = [FiniteLoss(folder, start.progress.step)]
+    if validation is not None and start.scored is not None:
+        metric = next(metric for metric in validation.metrics if isinstance(metric, MeanIoU))
+        size = job.recipe.input_size
+        protocol = Protocol(image_size=job.recipe.image_size, crop_size=size)
+        everywhere.append(Observations(folder, metric, job.dataset.classes, spread(start.scored), protocol, chief))
+    if not chief:
+        return everywhere
     return [
-        finite,
+        *everywhere,
+        Times(folder / TIMES_FILE),
         Log(folder / "log.csv"),
         keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
         Curve(folder / "log.csv", folder / "curve.png"),

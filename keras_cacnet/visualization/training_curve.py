@@ -13,10 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from keras_cacnet.files import user_path
 
 _NOT_SCORES = ("loss", "learning_rate")
+_NARROW = 6
 _FAR = 10  # times the median
 
 
-def curve(log: str | Path | Any, path: str | Path | None = None) -> Figure:
+def curve(log: str | Path | Any, path: str | Path | None = None, width: float = 8) -> Figure:
     """Draw the losses of a run above its scores, training and validation together, with the best epoch marked.
 
     Columns are taken as they come: `NAME` and `val_NAME` share a colour. An epoch without a value (validation
@@ -28,6 +29,7 @@ def curve(log: str | Path | Any, path: str | Path | None = None) -> Figure:
     Args:
         log: the CSV log of `keras.callbacks.CSVLogger`, such as `log.csv` of a run; or what `fit` returns.
         path: a PNG to write.
+        width: of the figure, in inches; legends are beside the panels where they are wide, above them otherwise.
 
     Returns:
         A figure of matplotlib; `savefig` writes it, no window is opened.
@@ -44,7 +46,7 @@ def curve(log: str | Path | Any, path: str | Path | None = None) -> Figure:
         >>> (folder / "curve.png").stat().st_size > 0
         True
     """
-    title, epochs = _epochs(log)
+    title, epochs = epochs_of(log)
     names = list(dict.fromkeys(name for row in epochs.values() for name in row))
     base = dict.fromkeys(name.removeprefix("val_") for name in names)
     losses = [name for name in base if name == "loss" or name.endswith("_loss")]
@@ -53,7 +55,9 @@ def curve(log: str | Path | Any, path: str | Path | None = None) -> Figure:
     if not panels:
         where = "the history" if hasattr(log, "history") else user_path(log)
         raise ValueError(f"{where}: there is neither a loss nor a score in its columns {', '.join(names)}")
-    figure = Figure(figsize=(8, 3.2 * len(panels) + 0.6), dpi=110, layout="constrained")
+    beside = width > _NARROW
+    height = (3.2 if beside else 3.6) * len(panels) + 0.6
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     best = _best(epochs)
     for axes, panel in zip(grid, panels, strict=True):
@@ -75,7 +79,10 @@ def curve(log: str | Path | Any, path: str | Path | None = None) -> Figure:
         axes.margins(y=0.08)
         _without_the_far(axes, drawn)
         axes.set_ylabel("loss" if panel is losses else "score")
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+        if not beside:
+            place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "fontsize": "small"}
+        axes.legend(frameon=False, **place)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     grid[-1].set_xlabel("epoch")
     figure.suptitle(title, fontsize="medium")
@@ -84,8 +91,8 @@ def curve(log: str | Path | Any, path: str | Path | None = None) -> Figure:
     return figure
 
 
-def _epochs(log: Any) -> tuple[str, dict[int, dict[str, float]]]:
-    """A name for the run, and its values by epoch and column."""
+def epochs_of(log: Any) -> tuple[str, dict[int, dict[str, float]]]:
+    """Take from a log a name for the run, and its values by epoch and column."""
     if not hasattr(log, "history"):
         file = user_path(log)
         return file.absolute().parent.name, _read(file)

@@ -42,7 +42,10 @@ RECIPE = {
     "global_pooling": False,
     "seed": 3,
 }
-CHIEFS_FILES = {"best.keras", "classes.json", "config.json", "curve.png", "last.keras", "log.csv", "previous.keras"}
+CHIEFS_FILES = {
+    *("best.keras", "classes.json", "config.json", "curve.png", "last.keras", "log.csv", "previous.keras"),
+    *("times.csv", "validation.json"),
+}
 
 
 def by_tf_config(addresses, index):

@@ -5,6 +5,7 @@ from . import layers as layers
 from . import models as models
 from . import paper as paper
 from . import pipeline as pipeline
+from . import report as report
 from . import training as training
 from . import visualization as visualization
 from .evaluation import Segmenter as Segmenter

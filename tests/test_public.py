@@ -23,7 +23,7 @@ PUBLIC = (
         "models.heads",
         "optimizers",
     ),
-    *("paper", "pipeline", "training", "training.losses", "training.optimizers", "visualization"),
+    *("paper", "pipeline", "report", "training", "training.losses", "training.optimizers", "visualization"),
 )
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.py")])
 PROGRAMS = {"keras_cacnet.cli"}

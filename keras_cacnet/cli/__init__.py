@@ -13,6 +13,7 @@ from keras_cacnet.cli import (
     import_data,
     predict,
     recipes,
+    report,
     submit,
     summary,
     train,
@@ -29,7 +30,7 @@ GOES_ON = {
     "ablate": "; what was finished is kept: the same command goes on",
     "import_data": "; what was written is kept: the same command goes on",
 }
-COMMANDS = (recipes, import_data, check, train, evaluate, predict, figure, submit, export, summary, ablate)
+COMMANDS = (recipes, import_data, check, train, evaluate, predict, report, figure, submit, export, summary, ablate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

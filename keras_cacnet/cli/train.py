@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +52,9 @@ def add(command: AddCommand) -> None:
         metavar="STEPS",
         help="checkpoints within an epoch too; SIGTERM and SIGINT save anyway",
     )
+    parser.add_argument(
+        "--no-report", action="store_true", help="leave out the page that is written at the end, RUN/report.html"
+    )
     add_devices(parser, otherwise="1, of a cluster all")
     parser.add_argument(
         "--cluster",
@@ -65,7 +69,7 @@ def add(command: AddCommand) -> None:
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
     from keras_cacnet.paper import recipe_named
-    from keras_cacnet.training import Run, strategy_for
+    from keras_cacnet.training import Run, is_chief, strategy_for
     from keras_cacnet.training.purposes import RECIPES
     from keras_cacnet.training.run import begun
 
@@ -117,12 +121,17 @@ def run(options: argparse.Namespace) -> int:
         print(f"note: there is no run in {output} yet, it begins")
     _train(recipe, dataset, output, options, strategy, (str(data), data_dir, name), start_from)
     print(f"run: {output}")
+    if not options.no_report and is_chief(strategy):
+        _report(output, dataset)
     if purpose and purpose.next:
         print(f"better still: {purpose.next}")
     scored = recipe.validation_split if recipe.validation_split in dataset.splits else None
     print(f"next: {_next_command(recipe, published, output, str(data), data_dir, scored)}")
     return 0
 
+
+_REPORTED = 12
+"""Images that are predicted for the page at the end."""
 
 _OF_THE_SCHEDULE = (
     *("freeze", "loss_stride", "cached_views", "cached_dtype", "batch_size", "epochs", "learning_rate", "head_factor"),
@@ -163,6 +172,22 @@ def _train(
     )
     with warnings_in_a_line():
         train(job, strategy, options.verbose)
+
+
+def _report(output: str, dataset: SegmentationDataset) -> None:
+    """Write the page of the run; whatever is wrong with it, the run is there."""
+    from keras_cacnet.report import write_report
+
+    start = time.perf_counter()
+    try:
+        page = write_report(output, dataset, images=_REPORTED)
+    except (ValueError, OSError) as error:
+        print(f"note: there is no report: {error}")
+        return
+    print(
+        f"report: {page}, {_REPORTED} validation images at most, in {time.perf_counter() - start:.0f} s (--no-report "
+        f"leaves it out); over all of them: {shlex.join(['keras-cacnet', 'report', output])}"
+    )
 
 
 def _notes(recipe: Recipe, dataset: SegmentationDataset, published: PaperRecipe | None, started: bool) -> list[str]:

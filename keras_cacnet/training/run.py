@@ -1,5 +1,6 @@
 """The folder that a training run leaves: its record, its classes, its checkpoints, and what may follow from them."""
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -19,6 +20,8 @@ from keras_cacnet.wording import listed
 
 if TYPE_CHECKING:
     from keras_cacnet.visualization import History
+
+VALIDATION_FILE, TIMES_FILE = "validation.json", "times.csv"
 
 _LISTED = 21
 
@@ -77,6 +80,19 @@ class Run:
         from keras_cacnet.visualization import History
 
         return History(self.path / "log.csv")
+
+    @property
+    def validation(self) -> dict[str, Any] | None:
+        """What training counted on its validation images after the best epoch: "epoch", "mean_iou", "confusion"."""
+        path = self.path / VALIDATION_FILE
+        return _read_json(path)["best"] if path.is_file() else None
+
+    @property
+    def seconds(self) -> dict[int, float]:
+        """How long every epoch took, its validation included; empty where the run did not write it."""
+        path = self.path / TIMES_FILE
+        rows = csv.DictReader(path.read_text().splitlines()) if path.is_file() else ()
+        return {int(row["epoch"]): float(row["seconds"]) for row in rows}
 
     def checkpoint(self, which: str = "best") -> Path:
         """The path of a checkpoint.

@@ -37,9 +37,10 @@ def headline(run: Run, found: Findings) -> str:
 def curves(run: Run) -> str:
     """Losses and scores by epoch."""
     try:
-        return f"<div class=figure>{svg(curve(run.path / 'log.csv', width=5), 'losses and scores by epoch')}</div>"
+        drawn = curve(run.path / "log.csv", width=5)
     except (FileNotFoundError, ValueError) as error:
         return f"<p class=note>{escape(str(error))}</p>"
+    return f"<div class=figure>{svg(drawn, 'losses and scores by epoch')}</div>"
 
 
 def class_scores(scores: Report, classes: ClassTable, basis: str) -> str:

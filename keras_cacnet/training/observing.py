@@ -78,8 +78,8 @@ class Observations(keras.callbacks.Callback):
                     tf.summary.scalar(f"IoU/{name}", iou)
             for example, image in zip(self.examples, self._images, strict=True):
                 with averaged(self.model):
-                    found = ids(self.model, image, self.protocol)
-                shown = overlay(image, found, self.classes)
+                    seen = ids(self.model, image, self.protocol)
+                shown = overlay(image, seen, self.classes)
                 tf.summary.image(f"overlay/{example.name}", shown[None])
         self._writer.flush()
 

@@ -20,8 +20,9 @@ from keras_cacnet.training.features import Features
 from keras_cacnet.training.logs import Curve, Log
 from keras_cacnet.training.loop import Loop, Validation
 from keras_cacnet.training.metrics import Crossentropy, MeanIoU, PixelAccuracy
-from keras_cacnet.training.observing import TIMES_FILE, Observations, Times, spread
+from keras_cacnet.training.observing import Observations, Times, spread
 from keras_cacnet.training.recipe import Recipe
+from keras_cacnet.training.run import TIMES_FILE
 from keras_cacnet.training.signals import StopSignals
 from keras_cacnet.training.start import Job, Start, begin
 

@@ -44,7 +44,7 @@ RECIPE = {
 }
 CHIEFS_FILES = {
     *("best.keras", "classes.json", "config.json", "curve.png", "last.keras", "log.csv", "previous.keras"),
-    *("times.csv", "validation.json"),
+    *("report.html", "times.csv", "validation.json"),
 }
 
 

@@ -11,6 +11,7 @@ import harness
 from keras_cacnet.datasets import open_dataset
 from keras_cacnet.evaluation import Protocol, evaluate
 from keras_cacnet.pipeline import evaluation_batches
+from keras_cacnet.training.losses import SegmentationCrossentropy
 from keras_cacnet.training.metrics import MeanIoU
 from keras_cacnet.training.observing import Observations, Times, spread
 
@@ -40,6 +41,7 @@ def test_counts_pictures_and_scores_of_every_validated_epoch(data, tmp_path):
         metric.reset_state()
         for images, masks in batches:
             metric.update_state(masks, network(images))
+        network.compile("sgd", SegmentationCrossentropy(), jit_compile=False)
         observations.set_model(network)
         observations.on_epoch_end(2 * epoch, {"loss": 1.0})  # an epoch without validation leaves nothing
         observations.on_epoch_end(2 * epoch + 1, {"loss": 1.0, "val_mean_iou": float(metric.result())})

@@ -44,7 +44,8 @@ def name_causes(
         cause, explained = name_cause(dataset, left, facts, command)
         if cause is not None:
             causes.append(cause)
-            left = [finding for finding in left if finding not in explained]
+            gone = set(explained)
+            left = [finding for finding in left if finding not in gone]
     return (*causes, *left)
 
 
@@ -92,7 +93,7 @@ def _no_masks(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, 
 def _colors(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str) -> _Cause:
     """Masks with colours that `classes.txt` has not."""
     found = [one for one in findings if one.kind == "colors"]
-    if len(found) < max(_half_of_the_masks(dataset), 2):
+    if len(found) < max(_half_of_the_masks(facts), 2):
         return None, ()
     text = (
         f"{len(found)} masks have colours that are not those of classes.txt. In {Path(found[0].where).name} "
@@ -120,7 +121,7 @@ def _black_and_white(
 def _numbering(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str) -> _Cause:
     """Ids that are not those of `classes.txt`, in most masks."""
     found = [one for one in findings if one.kind == "unknown id"]
-    if not facts or len(found) < max(_half_of_the_masks(dataset), 2):
+    if len(found) < max(_half_of_the_masks(facts), 2):
         return None, ()
     pixels = sum((one.pixels for one in facts.values()), np.zeros(256, "int64"))
     present = [i for i in np.flatnonzero(pixels).tolist() if i != VOID]
@@ -144,5 +145,5 @@ def _likely_numbering(present: Sequence[int], classes: ClassTable, command: str)
     return "Write the index that the masks have before each name in classes.txt, or add the ids, as void or as classes."
 
 
-def _half_of_the_masks(dataset: Folder) -> float:
-    return sum(len(dataset.source(split)) for split in dataset.splits if split != "test") / 2
+def _half_of_the_masks(facts: Mapping[str, SplitFacts]) -> float:
+    return sum(one.masks for one in facts.values()) / 2

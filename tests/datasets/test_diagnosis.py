@@ -108,6 +108,8 @@ def test_colours_that_another_file_lists(folder, expected, tmp_path):
     data = change(folder, lambda ids: COLORS[ids] + np.uint8(5))
     message = only_error(data)
     assert message.startswith("5 masks have colours that are not those of classes.txt. In 0.png ")
+    (error,) = check_dataset(data, ["val"], progress=False).errors
+    assert error.message.startswith("2 masks have colours")
     with pytest.raises(ValueError, match="1 problem:\n  .*labels: 5 masks have colours"):
         require_labels(data, "train", "val")
     rows = zip(("sky", "sea", "land", "void"), (COLORS + np.uint8(5)).tolist(), strict=True)

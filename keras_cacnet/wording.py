@@ -1,4 +1,4 @@
-"""What messages share: lists that end, and the nearest right word for a wrong one."""
+"""What messages share: lists that end, sizes to read, and the nearest right word for a wrong one."""
 
 import difflib
 from collections.abc import Iterable
@@ -47,3 +47,15 @@ def did_you_mean(word: object, known: Iterable[object], cutoff: float = 0.5) -> 
     plain = {str(name).lower().replace("-", "_"): str(name) for name in known}
     near = difflib.get_close_matches(str(word).lower().replace("-", "_"), list(plain), n=1, cutoff=cutoff)
     return f"; did you mean {plain[near[0]]}?" if near else ""
+
+
+def size_text(size: float) -> str:
+    """A number of bytes to read.
+
+    Example:
+        >>> size_text(1_234_000_000), size_text(20_000)
+        ('1.2 GB', '0.02 MB')
+    """
+    if size >= 5e8:
+        return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e6:.{0 if size >= 1e7 else 2}f} MB"

@@ -7,11 +7,12 @@ at every position that the original network computes, the dilated one computes t
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import layers
 
+from keras_cacnet.models.grids import SIZES, UNKNOWN, Grid, grid_of, is_pointwise, known_activation
 from keras_cacnet.models.levels import feature_levels, flat, image_input
 from keras_cacnet.wording import listed
 
@@ -21,38 +22,9 @@ OUTPUT_STRIDES = (8, 16, 32)
 # PyTorch's, which the paper's own backbone was trained with.
 BATCH_NORM_MOMENTUM = 0.9
 
-# Images of which the original's grids are worked out: two sizes, and no square, so that rows, columns and
-# what does not follow the image's size are told apart. All are divisible by any stride up to 256.
-_SIZES = ((512, 768), (1024, 1280))
-
 _CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 _POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D)
 _GLOBAL_POOLINGS = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
-# What computes every position from the same position of its inputs. Classes are compared, not their bases:
-# a subclass may do anything.
-_POINTWISE_LAYERS = (
-    *(layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax, layers.Identity, layers.Dense),
-    *(layers.BatchNormalization, layers.LayerNormalization, layers.Normalization, layers.Rescaling),
-    *(layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout, layers.GaussianNoise),
-    *(layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum, layers.Concatenate),
-)
-_CONVNEXT_LAYERS = ("LayerScale", "StochasticDepth")  # pointwise; keras.applications does not export them
-_POINTWISE_OPERATIONS = (
-    *("Absolute", "Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Maximum", "Minimum", "Negative", "Clip"),
-    *("Square", "Sqrt", "Exp", "Tanh", "Concatenate", "Cast", "ConvertToTensor", "Softmax", "Softplus", "Sigmoid"),
-    *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Gelu", "Silu", "HardSigmoid", "HardSilu"),
-)
-
-
-class _Grid(NamedTuple):
-    """Where the original's values lie: `stride` pixels apart, `excess` more rows and columns than pixels / stride."""
-
-    stride: int
-    excess: tuple[int, int] = (0, 0)
-
-
-# A tensor that follows the image's size, but in no such way: tokens, or strides that differ by axis.
-_UNKNOWN = _Grid(0)
 
 
 def dilate(
@@ -106,7 +78,7 @@ def dilate(
     source = original.input
     image = keras.Input((None, None, source.shape[-1]), dtype=source.dtype, name=source.name)
     # A network for one size need not take others.
-    sizes = _SIZES if None in source.shape[1:3] else (*_SIZES, (None, None))
+    sizes = SIZES if None in source.shape[1:3] else (*SIZES, (None, None))
     rewriter = _Rewriter(output_stride, synchronized, image, sizes)
     dilated = keras.models.clone_model(
         original,
@@ -151,7 +123,7 @@ class _Rewriter:
     def __call__(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
         before = [self._grid(x) for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
         specs = self._original_outputs(operation, args, kwargs)
-        after = [_grid(sizes) for sizes in zip(*map(keras.tree.flatten, specs), strict=True)]
+        after = [grid_of(sizes) for sizes in zip(*map(keras.tree.flatten, specs), strict=True)]
         if getattr(operation, "data_format", None) == "channels_first":
             raise ValueError(f"Layer {operation.name!r} takes channels first; a backbone has to take them last.")
 
@@ -171,8 +143,8 @@ class _Rewriter:
     def check_levels(self, backbone: str, levels: dict[str, keras.KerasTensor]) -> None:
         for level, x in levels.items():
             specs, grid = self._originals[id(x)][1], self._grid(x)
-            sizes = [f"{spec.shape[1:-1]} for an image of {size}" for spec, size in zip(specs, _SIZES, strict=False)]
-            if grid is None or grid is _UNKNOWN or any(grid.excess):
+            sizes = [f"{spec.shape[1:-1]} for an image of {size}" for spec, size in zip(specs, SIZES, strict=False)]
+            if grid is None or grid is UNKNOWN or any(grid.excess):
                 raise ValueError(
                     f"Level {level} of the backbone {backbone!r} does not divide the image: its size is "
                     f"{listed(sizes)}. Convolutions without padding lose rows; a fixed size cannot follow the image."
@@ -185,10 +157,10 @@ class _Rewriter:
                     "coarsen one."
                 )
 
-    def _grid(self, x: keras.KerasTensor) -> _Grid | None:
-        return _grid(self._originals[id(x)][1])
+    def _grid(self, x: keras.KerasTensor) -> Grid | None:
+        return grid_of(self._originals[id(x)][1])
 
-    def _removed(self, grid: _Grid | None) -> int:
+    def _removed(self, grid: Grid | None) -> int:
         """How many times finer the dilated network's grid is."""
         return 1 if grid is None else max(1, grid.stride // self.output_stride)
 
@@ -231,7 +203,7 @@ class _Rewriter:
     def _prepare(self, operation: Any, config: dict[str, Any], args: Any, before: list[Any], after: list[Any]) -> Any:
         """Dilate the config of a layer, and return its inputs with what has to be done to them first."""
         dilation = max(map(self._removed, before), default=1)
-        known = all(grid is None or self._refined(grid) for grid in (*before, *after)) and _known_activation(operation)
+        known = all(grid is None or self._refined(grid) for grid in (*before, *after)) and known_activation(operation)
         if known and type(operation) in _GLOBAL_POOLINGS:
             # Over the positions of the original alone.
             return (self._extra(operation, layers.AveragePooling2D, "sample", 1, dilation)(args[0]), *args[1:])
@@ -248,7 +220,7 @@ class _Rewriter:
         ):
             config["strides"] = [self._refined(after[0]) // self._refined(before[0])] * 2
             return args
-        if known and _is_pointwise(operation):
+        if known and is_pointwise(operation):
             return args
         raise ValueError(
             f"Layer {operation.name!r} ({type(operation).__name__}) has no exact counterpart on the finer grid of "
@@ -256,13 +228,13 @@ class _Rewriter:
             "every position alike have one. Take a larger output_stride or another backbone."
         )
 
-    def _refined(self, grid: _Grid) -> int:
+    def _refined(self, grid: Grid) -> int:
         """The dilated network's stride where the original has this grid; 0 where there can be none."""
         if grid.stride <= self.output_stride:
             return grid.stride
         return 0 if grid.stride % self.output_stride else self.output_stride
 
-    def _prepare_convolution(self, layer: Any, config: dict[str, Any], args: Any, before: _Grid, after: _Grid) -> Any:
+    def _prepare_convolution(self, layer: Any, config: dict[str, Any], args: Any, before: Grid, after: Grid) -> Any:
         dilation, stride = self._removed(before), self._refined(after) // self._refined(before)
         sides = []
         for axis, (size, rate) in enumerate(zip(layer.kernel_size, layer.dilation_rate, strict=True)):
@@ -292,41 +264,3 @@ class _Rewriter:
         name = f"{layer.name}_dilation_{purpose}"
         extra = kind(*settings, data_format="channels_last", dtype=layer.dtype_policy, name=name)
         return self._copies.setdefault(name, (extra.get_config(), extra))[1]
-
-
-def _grid(specs: Any) -> _Grid | None:
-    """The grid of a tensor of the original from its shapes at the sizes tried; None for one without positions."""
-    small, large = (tuple(spec.shape) for spec in specs[:2])
-    if small == large:
-        return None
-    if len(small) != 4 or small[3] != large[3] or None in small[1:]:
-        return _UNKNOWN
-    strides = {
-        (pixels_b - pixels_a) / (b - a) if b > a else 0
-        for pixels_a, pixels_b, a, b in zip(*_SIZES, small[1:3], large[1:3], strict=True)
-    }
-    stride = strides.pop()
-    if strides or stride < 1 or stride % 1:
-        return _UNKNOWN
-    rows, columns = (size - pixels // int(stride) for size, pixels in zip(small[1:3], _SIZES[0], strict=True))
-    return _Grid(int(stride), (rows, columns))
-
-
-def _is_pointwise(operation: Any) -> bool:
-    kind, module = type(operation).__name__, type(operation).__module__
-    if module == "keras.src.applications.convnext":
-        return kind in _CONVNEXT_LAYERS
-    if not isinstance(operation, layers.Layer):
-        known = module.startswith("keras.src.ops.") and kind in _POINTWISE_OPERATIONS
-    else:
-        known = type(operation) in _POINTWISE_LAYERS and _known_activation(operation)
-    axis = getattr(operation, "axis", -1)
-    return known and all(index in (-1, 3) for index in (axis if isinstance(axis, list | tuple) else [axis]))
-
-
-def _known_activation(layer: Any) -> bool:
-    """Whether a layer's activation, if it has one, is Keras' own and so no convolution in disguise."""
-    activation = getattr(layer, "activation", None)
-    if isinstance(activation, layers.Layer):
-        return _is_pointwise(activation)
-    return activation is None or getattr(activation, "__module__", "").startswith("keras.src.")

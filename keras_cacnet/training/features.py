@@ -25,6 +25,7 @@ from keras_cacnet.models.settings import RES4_STRIDE
 from keras_cacnet.pipeline.batches import check_shard
 from keras_cacnet.pipeline.calls import call
 from keras_cacnet.pipeline.views import Views
+from keras_cacnet.wording import size_text
 
 FORM = 2
 """Counts up with whatever changes what a cache holds."""
@@ -296,15 +297,3 @@ def _wide(levels: dict[str, Any]) -> dict[str, Any]:
     """In what NumPy knows; it has no bfloat16."""
     narrow = ("bfloat16", "float16")
     return {name: tf.cast(x, "float32") if x.dtype.name in narrow else x for name, x in levels.items()}
-
-
-def size_text(size: float) -> str:
-    """A number of bytes to read.
-
-    Example:
-        >>> size_text(1_234_000_000), size_text(20_000)
-        ('1.2 GB', '0.02 MB')
-    """
-    if size >= 5e8:
-        return f"{size / 1e9:.1f} GB"
-    return f"{size / 1e6:.{0 if size >= 1e7 else 2}f} MB"

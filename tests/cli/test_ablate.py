@@ -12,6 +12,8 @@ from keras_cacnet.paper.costs import Cost
 from keras_cacnet.training import Run
 from keras_cacnet.training.checkpoints import Checkpoints
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 SETTINGS = (
     "--set backbone=resnet14_narrow head_channels=8 crop_size=32 batch_size=2 epochs=2 learning_rate=0.01 "
     "validate_every=2 --verbose 0 --scales 1.0"

@@ -15,6 +15,7 @@ from PIL import Image
 from keras_cacnet import evaluation, files
 from keras_cacnet.cli import main
 from keras_cacnet.training import Run
+from small_networks import small_networks
 
 TRAIN = (
     "--verbose 0 --set backbone=resnet14_narrow head_channels=8 crop_size=32 batch_size=2 epochs=1 learning_rate=0.01"
@@ -25,7 +26,8 @@ TRAIN = (
 def workplace(tmp_path_factory, write_coast):
     root = tmp_path_factory.mktemp("cli")
     data = write_coast(root / "coast")
-    assert main(["train", "--data", str(data), "--output", str(root / "run"), *TRAIN]) == 0
+    with small_networks():
+        assert main(["train", "--data", str(data), "--output", str(root / "run"), *TRAIN]) == 0
     return root
 
 
@@ -254,6 +256,7 @@ def test_the_installed_command():
         assert name in result.stdout
 
 
+@pytest.mark.slow
 def test_summary_prints_the_papers_costs(capsys):
     assert main(["summary", "--recipe", "pascal_context_resnet101"]) == 0
     out = capsys.readouterr().out
@@ -289,7 +292,8 @@ def test_summary_of_a_recipe_takes_its_classes_and_crops(capsys):
 def test_a_recipe_on_other_data_says_that_the_paper_does_not_compare(workplace, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["train", "--recipe", "pascal_context_resnet50", "--data", str(workplace / "coast"), *TRAIN, "weights=none"]
-    assert main(words) == 0
+    with small_networks():
+        assert main(words) == 0
     printed = capsys.readouterr().out
     assert "coast has 2 classes, and pascal_context_resnet50 is for pascal_context/60 with 60" in printed
     assert "not pascal_context_resnet50 as it stands, but with backbone=resnet14_narrow weights=none" in printed

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import harness
 import keras_cacnet as kc
+import small_networks
 from keras_cacnet.cli import main
 from keras_cacnet.export import onnx
 from keras_cacnet.files import write_json
@@ -179,7 +179,7 @@ def test_a_card_that_cannot_be_made_is_found_before_the_export(place, capsys):
 
 
 def test_a_preset_has_the_card_of_its_run(place, classes, capsys):
-    harness.small_network(len(classes)).save(place / "run" / "best.keras")
+    small_networks.small_network(len(classes)).save(place / "run" / "best.keras")
     words = ["export", place / "run", "--format", "preset", "--output", place / "coast"]
     assert "a preset is read by Keras itself" in error_of([*words, "--verify", place / "photographs"], capsys)
     assert main(list(map(str, words))) == 0

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 import keras_cacnet as kc
-from harness import small_backbone
 from keras_cacnet.cli import main
 from keras_cacnet.datasets import Example
 from keras_cacnet.paper.figures import named_examples
 from keras_cacnet.training.run import Run
+from small_networks import small_backbone
 
 NAMES = {"coast": ("sky", "sea"), "farm": ("barn", "field")}
 NETWORKS = {"run": {}, "fcn": {"num_heads": 0, "global_pooling": False}, "se": {"reweighting": "se"}}

@@ -8,6 +8,8 @@ import pytest
 
 from keras_cacnet.cli import main
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 SETTINGS = "--set backbone=resnet14_narrow head_channels=8 crop_size=32 batch_size=2 epochs=1 learning_rate=0.01"
 
 

@@ -3,7 +3,6 @@ import os
 import tempfile
 import unicodedata
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +11,7 @@ import keras_cacnet as kc
 from keras_cacnet.datasets import Example, read_image, read_mask
 from keras_cacnet.evaluation import Protocol, ids, predict_files, prediction_files, prediction_writer
 from keras_cacnet.evaluation.prediction_files import image_files
+from small_networks import small_network
 
 
 @pytest.fixture
@@ -231,11 +231,7 @@ def test_weighting_draws_figure_4_with_the_channels_it_prints(classes, photos, t
 
 
 def test_weighting_takes_the_channels_that_are_asked_for(classes, photos, tmp_path, capsys):
-    images = x = keras.Input((None, None, 3))
-    levels = {}
-    for level, stride in (("P4", 16), ("P5", 2)):
-        x = levels[level] = keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="relu")(x)
-    cacnet = kc.CaCNet(5, backbone=keras.Model(images, levels), output_stride=16, head_channels=8)
+    cacnet = small_network(5)
     files, settings = [photos / "plain.png"], {"weighting": True, "progress": False}
     assert predict_files(cacnet, files, tmp_path / "listed", classes, channels=(7, 2), **settings) == []
     assert capsys.readouterr().out == "weighting: head_1 channels 7, 2; head_2 channels 7, 2 (as listed)\n"
@@ -249,7 +245,7 @@ def test_weighting_takes_the_channels_that_are_asked_for(classes, photos, tmp_pa
 def test_weighting_needs_a_cacnet_with_heads(model, classes, photos, tmp_path):
     with pytest.raises(ValueError, match="'small' has no weighting_maps: only a CaCNet"):
         predict_files(model, [photos], tmp_path / "out", classes, weighting=True)
-    fcn = kc.CaCNet(5, backbone="resnet14_narrow", head_channels=8, num_heads=0, global_pooling=False)
+    fcn = small_network(5, num_heads=0, global_pooling=False)
     with pytest.raises(ValueError, match="num_heads=0"):
         predict_files(fcn, [photos], tmp_path / "out", classes, weighting=True)
     assert not (tmp_path / "out").exists()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import harness
 import keras_cacnet as kc
+import small_networks
 from keras_cacnet.datasets import read_image, read_mask
 from keras_cacnet.evaluation import Protocol, ids, scores
 from keras_cacnet.layers.resize import ResizeLike
@@ -140,7 +140,7 @@ def test_a_network_for_one_size_takes_all(classes, photograph):
 
 
 def test_networks_bring_their_classes_and_their_working_size(classes, photograph, tmp_path):
-    network = harness.small_network(5)
+    network = small_networks.small_network(5)
     network.save(tmp_path / "plain.keras")
     plain = kc.Segmenter(str(tmp_path / "plain.keras"))
     assert plain.classes.names == ("class 0", "class 1", "class 2", "class 3", "class 4")

@@ -1,61 +1,19 @@
 """CaCLayer against a float64 NumPy rendering of Eq. 1 and Eq. 2, finite differences and identities."""
 
-import itertools
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from cac_oracle import cac_oracle, parameters_of, reference_kernels, reference_weighting
 from harness import assert_close, check_layer, elsewhere, features, random_weights, weights_of
 from keras_cacnet import CaCLayer
-
-
-def reference_kernels(x, query, key, gamma, beta, mean, variance, epsilon=1e-5):
-    """Eq. 1, divided by the number of positions, and inference batch norm; plain loops in float64."""
-    batch, height, width, channels = x.shape
-    s = round(query.shape[-1] ** 0.5)
-    kernels = np.zeros((batch, s * s, channels))
-    for b in range(batch):
-        for i, j in itertools.product(range(height), range(width)):
-            kernels[b] += np.outer(x[b, i, j] @ query, x[b, i, j] @ key)
-    kernels = kernels.reshape(batch, s, s, channels) / (height * width)
-    return (kernels - mean) / np.sqrt(variance + epsilon) * gamma + beta
-
-
-def reference_weighting(x, kernels, rates):
-    """Eq. 2, position by position and tap by tap, zeros beyond the border."""
-    _, height, width, _ = x.shape
-    s = kernels.shape[1]
-    weights = np.zeros_like(x)
-    for rate in rates:
-        response = np.zeros_like(x)
-        for i, j, di, dj in itertools.product(range(height), range(width), range(s), range(s)):
-            y, z = i + (di - s // 2) * rate, j + (dj - s // 2) * rate
-            if 0 <= y < height and 0 <= z < width:
-                response[:, i, j] += x[:, y, z] * kernels[:, di, dj]
-        weights += 1 / (1 + np.exp(-response))
-    return weights
 
 
 def random_layer(channels, dtype="float64", **settings):
     layer = CaCLayer(dtype=dtype, **settings)
     layer.build((None, None, None, channels))
     return random_weights(layer)
-
-
-def parameters_of(values):
-    """Query and key as matrices, then gamma, beta, mean and variance of the batch norm."""
-    norm = (values[f"norm/{name}"] for name in ("gamma", "beta", "moving_mean", "moving_variance"))
-    return values["query/kernel"][0, 0], values["key/kernel"][0, 0], *norm
-
-
-def oracle(values, x, training):
-    query, key, gamma, beta, mean, variance = parameters_of(values)
-    if training:
-        raw = reference_kernels(x, query, key, 1.0, 0.0, 0.0, 1.0, epsilon=0.0)
-        mean, variance = raw.mean(axis=(0, 1, 2)), raw.var(axis=(0, 1, 2))
-    return x * reference_weighting(x, reference_kernels(x, query, key, gamma, beta, mean, variance), (1, 2, 3))
 
 
 SHAPES = [(2, 7, 5, 3), (1, 1, 1, 4), (3, 1, 6, 2), (1, 9, 2, 1)]
@@ -66,7 +24,7 @@ def test_it_is_what_the_equations_say(tmp_path):
     check_layer(
         lambda **options: CaCLayer(synchronized=True, **options),
         [(2, 7, 5, 3), (1, 1, 1, 3), (3, 1, 6, 3), (1, 9, 2, 3)],
-        oracle,
+        cac_oracle,
         parameters=3**2 + 9 * 3 + 2 * 3,
         folder=tmp_path,
     )
@@ -161,7 +119,7 @@ def test_without_onednn_it_gives_the_same(tmp_path, dtype):
     found = elsewhere("tensorflow", TF_ENABLE_ONEDNN_OPTS="0")(keras.Model(inputs, layer(inputs)), [x], tmp_path)()
     tolerance = 1e-11 if dtype == "float64" else 1e-5
     for kind in ("outputs", "training"):
-        expected = oracle(weights_of(layer), x.astype("float64"), training=kind == "training")
+        expected = cac_oracle(weights_of(layer), x.astype("float64"), training=kind == "training")
         assert_close(found[kind], expected, tolerance, kind)
 
 

@@ -8,13 +8,13 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-import harness
+import small_networks
 
 
 @pytest.fixture(scope="session")
 def small_backbone():
     """Three convolutions with the levels P3, P4 and P5; a network dilates a copy of its own."""
-    return harness.small_backbone()
+    return small_networks.small_backbone()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,9 @@
+"""Backbones by name: their sizes and strides, what is normalised inside, and files that need neither library."""
+
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -10,6 +13,8 @@ import pytest
 from keras_cacnet.models.architectures import ARCHITECTURES, KERAS_CV, network
 from keras_cacnet.models.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone
 from keras_cacnet.models.dilation import dilate
+
+built = cache(backbone)
 
 
 def image(height=64, width=96, seed=0):
@@ -21,9 +26,9 @@ def image(height=64, width=96, seed=0):
     [
         # keras-cv's and KerasHub's own tables of presets have these counts.
         ("resnet18", 11_186_112, 512),
-        ("resnet34", 21_301_696, 512),
+        pytest.param("resnet34", 21_301_696, 512, marks=pytest.mark.slow),
         ("resnet50", 23_561_152, 2048),
-        ("resnet101", 42_605_504, 2048),
+        pytest.param("resnet101", 42_605_504, 2048, marks=pytest.mark.slow),
         pytest.param("resnet152", 58_295_232, 2048, marks=pytest.mark.slow),
         ("resnet14_narrow", 2_030_784, 1024),
         # What Google's file holds, without the classifier and the 1x1 convolution before it.
@@ -31,7 +36,7 @@ def image(height=64, width=96, seed=0):
     ],
 )
 def test_names(name, parameters, channels):
-    model = backbone(name)
+    model = built(name)
     assert model.name == "backbone"
     assert model.count_params() == parameters
     assert model.input.shape == (None, None, None, 3)
@@ -51,7 +56,7 @@ def test_any_size_and_stride(output_stride):
 
 def test_dilation_of_the_last_two_stages():
     """The paper's: dilation 2 and 4; the first block of a stage keeps the one before."""
-    model = backbone("resnet50")
+    model = built("resnet50")
     rates = {
         (stack, block): model.get_layer(f"v2_stack_{stack}_block{block}_2_conv").dilation_rate[0]
         for stack in (1, 2, 3)

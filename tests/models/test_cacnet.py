@@ -9,16 +9,14 @@ import pytest
 import tensorflow as tf
 
 import keras_cacnet as kc
-from harness import random_statistics
 from keras_cacnet.layers.resize import ResizeLike
 from keras_cacnet.models.semantic_encoding import semantic_encoding_loss
-
-SMALL = {"backbone": "resnet14_narrow", "head_channels": 8}
+from small_networks import random_statistics, small_backbone
 
 
 def small(**settings):
     keras.utils.set_random_seed(1)
-    return kc.CaCNet(4, **{**SMALL, **settings})
+    return kc.CaCNet(4, **{"backbone": small_backbone(), "head_channels": 8, **settings})
 
 
 def images(*shape, seed=0):
@@ -27,9 +25,7 @@ def images(*shape, seed=0):
 
 @pytest.fixture(scope="module")
 def model():
-    network = small()
-    random_statistics(network)
-    return network
+    return random_statistics(small())
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (1, 1), (7, 64), (40, 8)])
@@ -56,7 +52,7 @@ def test_the_network_is_what_the_design_says(model):
     x = images(2, 40, 56).astype("float32")
     part = {layer.name: layer for layer in model.decoder.layers}
     features = model.backbone(x)["P5"]
-    assert features.shape == (2, 5, 7, 1024)
+    assert features.shape == (2, 5, 7, 16)
     reduced = tf.nn.relu(part["reduction_norm"](part["reduction_conv"](features)))
     heads = [part[f"head_{i}_cac"](tf.nn.relu(part[f"head_{i}_norm"](part[f"head_{i}_conv"](reduced)))) for i in (1, 2)]
     pooled = tf.reduce_mean(reduced, axis=(1, 2), keepdims=True)
@@ -100,7 +96,7 @@ def test_logits_do_not_shift_with_the_size(output_stride):
 
 def test_float64_trains_in_float64():
     """Also where Keras' floatx, to which it casts losses, is float32."""
-    network = small(dtype="float64", dropout=0.0, reweighting="enc", se_loss_weight=0.2)
+    network = small(backbone="resnet14_narrow", dtype="float64", dropout=0.0, reweighting="enc", se_loss_weight=0.2)
     x, y = images(2, 24, 40), np.random.default_rng(0).integers(0, 4, (2, 24, 40))
     loss = kc.losses.SegmentationCrossentropy()
     with tf.GradientTape() as tape:
@@ -120,7 +116,7 @@ def test_float64_trains_in_float64():
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_gives_float32_logits_and_survives_saving(tmp_path, policy):
-    network = small(dtype=policy)
+    network = small(backbone="resnet14_narrow", dtype=policy)
     assert network.backbone.get_layer("conv1_conv").compute_dtype == policy.removeprefix("mixed_")
     assert network.decoder.get_layer("classifier").compute_dtype == "float32"
     logits = network(images(1, 24, 40))
@@ -143,8 +139,8 @@ def test_half_precision_gives_float32_logits_and_survives_saving(tmp_path, polic
         ({"output_stride": 16}, 24),
     ],
 )
-def test_every_setting_reaches_the_graph_and_the_saved_file(tmp_path, small_backbone, settings, branches):
-    network = small(backbone=small_backbone, **settings)
+def test_every_setting_reaches_the_graph_and_the_saved_file(tmp_path, settings, branches):
+    network = small(**settings)
     x = images(1, 32, 48)
     assert network.decoder.get_layer("classifier").kernel.shape == (1, 1, branches, 4)
     sizes = [layer.kernel_size for layer in network.decoder.layers if isinstance(layer, kc.CaCLayer)]
@@ -162,6 +158,7 @@ import sys
 for absent in ("tensorflow", "keras_cv", "keras_hub", "tensorflow_datasets"):
     sys.modules[absent] = None
 import keras, numpy as np, keras_cacnet as kc
+from small_networks import small_backbone
 folder = sys.argv[1]
 case = np.load(folder + "/case.npz")
 model = keras.models.load_model(folder + "/network.keras")
@@ -169,11 +166,7 @@ error = np.abs(np.asarray(model(case["x"])) - case["y"]).max() / np.abs(case["y"
 assert error < 1e-5, error
 trains = len(model.trainable_weights)
 assert trains == case["trains"], trains
-image = x = keras.Input((None, None, 3))
-levels = {}
-for level, stride in (("P3", 8), ("P4", 2), ("P5", 2)):
-    x = levels[level] = keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="relu")(x)
-model = kc.CaCNet(4, backbone=keras.Model(image, levels), head_channels=8, num_heads=1, synchronized=True)
+model = kc.CaCNet(4, backbone=small_backbone(), head_channels=8, num_heads=1, synchronized=True)
 model.compile(kc.optimizers.SGD(0.05), kc.losses.SegmentationCrossentropy(), metrics=[kc.metrics.MeanIoU(4)])
 before = np.asarray(model.auxiliary.trainable_weights[0])
 losses = model.fit(case["x"], case["masks"], epochs=6, batch_size=2, verbose=0).history["loss"]
@@ -194,12 +187,12 @@ def test_under_jax_a_saved_model_loads_and_a_network_trains(tmp_path, run_on_jax
     assert run_on_jax(JAX, tmp_path) == "jax\n"
 
 
-def test_auxiliary_loss_acts_in_training_alone(small_backbone):
+def test_auxiliary_loss_acts_in_training_alone():
     x, y = images(2, 32, 32).astype("float32"), np.random.default_rng(0).integers(0, 4, (2, 32, 32))
     y[:, :5] = 255
     losses = {}
     for weight in (0.0, 0.2, 1.0):
-        network = small(backbone=small_backbone, auxiliary_weight=weight, dropout=0.0)
+        network = small(auxiliary_weight=weight, dropout=0.0)
         network.compile(keras.optimizers.SGD(0.0), kc.losses.SegmentationCrossentropy())
         losses[weight] = network.train_on_batch(x, y)
         assert network.test_on_batch(x, y) == pytest.approx(
@@ -277,7 +270,7 @@ def test_bad_settings_are_named(settings, told):
 
 
 def test_head_names_never_match_the_backbone():
-    network = small()
+    network = small(backbone="resnet14_narrow")
     in_backbone = [weight.path for weight in network.backbone.variables]
     elsewhere = [weight.path for weight in itertools.chain(network.decoder.variables, network.auxiliary.variables)]
     pattern = kc.models.heads.HEAD_LAYERS

@@ -67,7 +67,7 @@ def test_a_trous_identity(library, small, output_stride):
         assert_a_trous(levels(model), dilated, output_stride, size)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("resnet50", marks=pytest.mark.slow)])
 def test_a_trous_identity_of_the_real_networks(name):
     model = randomized(network(KERAS_CV, ARCHITECTURES[name]))
     assert_a_trous(levels(model), dilate(model, 8), 8, (96, 64))

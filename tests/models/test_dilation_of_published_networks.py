@@ -5,7 +5,7 @@ import keras_hub
 import numpy as np
 import pytest
 from keras import applications
-from keras.src.applications import convnext, efficientnet, efficientnet_v2, resnet
+from keras.src.applications import convnext, densenet, efficientnet, efficientnet_v2, resnet
 
 from keras_cacnet.models.dilation import dilate
 
@@ -78,7 +78,7 @@ ANY = {"include_top": False, "weights": None, "input_shape": (None, None, 3)}
 NARROW = {"width_coefficient": 0.25, "depth_coefficient": 0.5, "default_size": 224}
 PUBLISHED = [
     # A narrow one of every kind, from the function that builds the published ones.
-    pytest.param(lambda: applications.MobileNetV2(alpha=0.35, **ANY), id="MobileNetV2"),
+    pytest.param(lambda: applications.MobileNetV2(alpha=0.35, **ANY), id="MobileNetV2", marks=pytest.mark.slow),
     pytest.param(lambda: applications.MobileNetV3Small(alpha=0.25, **ANY), id="MobileNetV3Small"),
     pytest.param(lambda: efficientnet.EfficientNet(**NARROW, **ANY), id="EfficientNet", marks=pytest.mark.slow),
     pytest.param(
@@ -132,8 +132,9 @@ def test_published_networks(build):
 @pytest.mark.parametrize(
     "build",
     [
-        pytest.param(lambda: applications.DenseNet121(**ANY), id="DenseNet121"),
-        pytest.param(lambda: applications.Xception(**ANY), id="Xception"),
+        pytest.param(lambda: densenet.DenseNet([2, 2, 2, 2], name="densenet", **ANY), id="DenseNet"),
+        pytest.param(lambda: applications.DenseNet121(**ANY), id="DenseNet121", marks=pytest.mark.slow),
+        pytest.param(lambda: applications.Xception(**ANY), id="Xception", marks=pytest.mark.slow),
         pytest.param(lambda: hub_resnet([32, 32, 64], [3, 3, 3], "bottleneck_block_vd"), id="KerasHub-ResNet-vd"),
     ],
 )

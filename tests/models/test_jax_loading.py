@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import keras_cacnet as kc
-from keras_cacnet.layers.normalization import ImageNormalization
 from keras_cacnet.models.architectures import KERAS_CV, KERAS_HUB, ResNet, network
+from small_networks import small_backbone
 
 CLASSES, SIZE, BATCH, STEPS = 4, (32, 40), 4, 2
 
@@ -41,19 +41,8 @@ for count in (1, 2):
 """
 
 
-def custom():
-    image = x = keras.Input((None, None, 3))
-    x = ImageNormalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))(x)
-    levels = {}
-    for level, channels, stride in (("P3", 8, 8), ("P4", 8, 2), ("P5", 16, 2)):
-        x = keras.layers.Conv2D(channels, 3, strides=stride, padding="same", name=f"{level}_conv")(x)
-        x = keras.layers.BatchNormalization(synchronized=True, name=f"{level}_norm")(x)
-        x = levels[level] = keras.layers.ReLU(name=f"{level}_relu")(x)
-    return keras.Model(image, levels)
-
-
 BACKBONES = {
-    "custom": custom,
+    "custom": lambda: small_backbone(batch_norm=True),
     "by name": lambda: "resnet14_narrow",
     "keras-cv's": lambda: network(KERAS_CV, ResNet("basic_block", (1, 1, 1, 1), (64, 64, 64, 64))),
     "KerasHub's": lambda: network(KERAS_HUB, ResNet("block", (1, 1, 1, 1), (64, 16, 16, 32))),

@@ -6,15 +6,15 @@ import keras
 import numpy as np
 import pytest
 
-import harness
 import keras_cacnet as kc
+import small_networks
 from keras_cacnet.models import SegmentationNetwork
 from keras_cacnet.models.adapting import weighted_layers
 
 
 @pytest.fixture(scope="module")
 def network(module_classes):
-    network = harness.small_network(5, dropout=0.25)
+    network = small_networks.small_network(5, dropout=0.25)
     network.classes, network.image_size = module_classes, 480
     return network
 
@@ -105,7 +105,7 @@ def test_the_files_are_those_of_kerashub_and_say_what_the_network_takes(network,
 
 def test_a_preset_is_replaced_whole_and_holds_no_optimizer(network, preset, tmp_path):
     folder = copy(preset, tmp_path)
-    other = harness.small_network(3)
+    other = small_networks.small_network(3)
     other.compile("sgd", kc.losses.SegmentationCrossentropy(), jit_compile=False)
     other.save_to_preset(folder, card="# Mine\n")
     assert "compile_config" not in json.loads((folder / "config.json").read_text())
@@ -182,7 +182,7 @@ def test_what_is_missing_or_does_not_fit_is_named(preset, tmp_path, wrong):
 
 
 def test_weights_of_another_network_are_refused(preset, tmp_path):
-    harness.small_network(5, head_channels=4).save_to_preset(tmp_path)
+    small_networks.small_network(5, head_channels=4).save_to_preset(tmp_path)
     weights = (tmp_path / "model.weights.h5").read_bytes()
     (other := tmp_path / "other").mkdir()
     with pytest.raises(ValueError, match=r"model\.weights\.h5 does not fit config\.json beside it"):
@@ -204,7 +204,7 @@ def test_other_sources_and_kinds_are_refused(preset, tmp_path, small_backbone):
 
 
 def test_a_class_table_of_another_length_is_refused(classes):
-    network = harness.small_network(4)
+    network = small_networks.small_network(4)
     with pytest.raises(ValueError, match="predicts 4 classes, and the class table has 5"):
         network.classes = classes
     with pytest.raises(ValueError, match="image_size must be a whole number from 1 on, got 0"):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -147,19 +148,15 @@ import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras, keras_cacnet as kc
+from small_networks import small_backbone
 keras.config.set_floatx("float64")
 rng = np.random.default_rng(0)
 x, y = rng.uniform(0, 255, (4, 32, 32, 3)), rng.integers(0, 4, (4, 32, 32))
 y[0] = y[1, 8:] = 255
 def trained():
     keras.utils.set_random_seed(1)
-    image = z = keras.Input((None, None, 3))
-    levels = {}
-    for level, stride in (("P3", 8), ("P4", 2), ("P5", 2)):
-        conv = keras.layers.Conv2D(8, 3, strides=stride, padding="same", activation="tanh", name=level.lower())
-        z = levels[level] = conv(z)
     settings = dict(head_channels=4, num_heads=1, reweighting="enc", se_loss_weight=0.2, synchronized=True, dropout=0.0)
-    model = kc.CaCNet(4, backbone=keras.Model(image, levels), **settings)
+    model = kc.CaCNet(4, backbone=small_backbone(), **settings)
     optimizer = kc.optimizers.SGD(0.5)
     model.compile(optimizer, kc.losses.SegmentationCrossentropy(), jit_compile=False)
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(4, drop_remainder=True)
@@ -174,11 +171,12 @@ for path, value in one.items():
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_device():
     """Void is spread unevenly, so means per replica would differ in the first digits; float64 leaves rounding."""
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", REPLICAS], env=dict(os.environ), capture_output=True, text=True
-    )
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    command = [sys.executable, "-W", "ignore", "-c", REPLICAS]
+    result = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
 

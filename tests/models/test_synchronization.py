@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from keras_cacnet.models import SegmentationNetwork
-from keras_cacnet.models.heads import HEADS, CaCHead, EncHead
+from keras_cacnet.models.heads import HEADS, CaCHead, EncHead, HeadContext
 from keras_cacnet.models.settings import REWEIGHTINGS
 
 
@@ -24,17 +24,18 @@ def heads():
 
 @pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize("head", list(heads()))
-def test_the_flag_reaches_every_batch_norm(small_backbone, head, wanted):
-    network = SegmentationNetwork(4, head, backbone=small_backbone, synchronized=wanted)
-    found = list(batch_norms(network))
+def test_the_flag_reaches_every_batch_norm_of_a_head(head, wanted):
+    decoder = head.decoder(16, HeadContext(4, synchronized=wanted))
+    found = list(batch_norms(decoder))
     # Every moving mean belongs to one: nothing normalises by statistics beside these layers.
-    assert len(found) == sum(weight.path.endswith("moving_mean") for weight in network.weights) >= 2
+    assert len(found) == sum(weight.path.endswith("moving_mean") for weight in decoder.weights) >= 1
     assert {norm.synchronized for norm in found} == {wanted}
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_and_those_of_a_backbone_by_name(wanted):
+def test_and_of_a_network_with_a_backbone_by_name(wanted):
     network = SegmentationNetwork(4, CaCHead(8), backbone="resnet14_narrow", synchronized=wanted)
-    found = list(batch_norms(network.backbone))
-    assert len(found) > 10
-    assert {norm.synchronized for norm in found} == {wanted}
+    for part, least in ((network.backbone, 10), (network.decoder, 5), (network.auxiliary, 1)):
+        found = list(batch_norms(part))
+        assert len(found) >= least
+        assert {norm.synchronized for norm in found} == {wanted}

@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 import keras_cacnet as kc
-from harness import small_network
 from keras_cacnet.datasets import Example, read_image
 from keras_cacnet.paper import figures
 from keras_cacnet.paper.figures import context_figure, file_examples, named_examples, predictions_figure
 from keras_cacnet.visualization import channel_changes
+from small_networks import small_network
 
 SIZES = ((40, 44), (33, 47))
 

@@ -224,6 +224,7 @@ def test_two_processes_are_one(start, tmp_path, synchronized):
     assert np.ptp(alone["batch_log|loss"]) > 1e-3
 
 
+@pytest.mark.slow
 def test_the_program_of_the_docs_ends_the_same_in_one_process_and_in_two(start, tmp_path):
     """With a chief, as Kubeflow names one."""
     text = (ROOT / "docs" / "multi_worker.md").read_text()

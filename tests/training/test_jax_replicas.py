@@ -6,6 +6,7 @@ PROGRAM = """
 import jax, keras, numpy as np
 import keras_cacnet as kc
 from keras_cacnet.models.heads import HEAD_LAYERS
+from small_networks import small_backbone
 
 steps, batch, size = 10, 8, (16, 24)
 rng = np.random.default_rng(0)
@@ -19,15 +20,9 @@ def train(devices):
     keras.utils.clear_session()
     keras.utils.set_random_seed(1)
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices) if devices else None)
-    image = x = keras.Input((None, None, 3))
-    x, levels = keras.layers.Rescaling(1 / 255)(x), {}
-    for level, channels, stride in (("P3", 8, 8), ("P4", 8, 2), ("P5", 16, 2)):
-        x = keras.layers.Conv2D(channels, 3, strides=stride, padding="same", name=level + "_conv")(x)
-        x = keras.layers.BatchNormalization(momentum=0.9, name=level + "_norm")(x)
-        x = levels[level] = keras.layers.ReLU(name=level + "_relu")(x)
     # JAX's batch norms see the whole batch, whatever `synchronized` says.
     settings = {"head_channels": 8, "num_heads": 1, "dilation_rates": (1, 2), "dropout": 0.0, "synchronized": True}
-    model = kc.CaCNet(4, backbone=keras.Model(image, levels), **settings)
+    model = kc.CaCNet(4, backbone=small_backbone(batch_norm=True), **settings)
     sgd = kc.optimizers.SGD(kc.optimizers.poly(0.05, 15), multipliers=[(HEAD_LAYERS, 2.0)], global_clipnorm=2.0)
     metrics = [kc.metrics.MeanIoU(4), kc.metrics.Crossentropy()]
     model.compile(sgd, kc.losses.SegmentationCrossentropy(), metrics=metrics)

@@ -19,6 +19,8 @@ from keras_cacnet.training.checkpoints import CheckpointError, Checkpoints
 from keras_cacnet.training.loop import Loop
 from keras_cacnet.training.recipe_settings import setting_text
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 TINY = {"backbone": "resnet14_narrow", "head_channels": 8, "num_heads": 1, "dilation_rates": (1,)}
 TINY |= {"crop_size": 32, "batch_size": 2, "seed": 3}
 # Two steps an epoch. The dropout's masks are part of what has to go on; the rate makes scores differ by epoch.

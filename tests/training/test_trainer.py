@@ -13,6 +13,8 @@ from keras_cacnet.datasets import open_dataset
 from keras_cacnet.pipeline.batches import evaluation_batches
 from keras_cacnet.training import Job, NonFiniteTraining, Recipe, Run, TrainingWarning, train
 
+pytestmark = pytest.mark.usefixtures("small_networks")
+
 RECIPE = Recipe(
     backbone="resnet14_narrow",
     head_channels=8,

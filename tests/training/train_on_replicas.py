@@ -25,6 +25,9 @@ from keras_cacnet.models.heads.cacnet import CaCHead
 from keras_cacnet.models.heads.encnet import EncHead
 from keras_cacnet.pipeline import evaluation_batches
 
+sys.path.append(str(Path(__file__).parents[1]))
+from small_networks import small_backbone
+
 DEVICES, BATCH, CLASSES, SIZE = 4, 8, 4, (16, 24)
 EPOCHS = 2
 
@@ -59,22 +62,10 @@ def data(steps):
     return images.reshape(-1, *SIZE, 3), masks.reshape(-1, *SIZE)
 
 
-def backbone(synchronized):
-    """Three convolutions with batch norm."""
-    image = x = keras.Input((None, None, 3))
-    x = keras.layers.Rescaling(1 / 255)(x)
-    levels = {}
-    for level, channels, stride in (("P3", 8, 8), ("P4", 8, 2), ("P5", 16, 2)):
-        x = keras.layers.Conv2D(channels, 3, strides=stride, padding="same", name=f"{level}_conv")(x)
-        x = keras.layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=f"{level}_norm")(x)
-        x = levels[level] = keras.layers.ReLU(name=f"{level}_relu")(x)
-    return keras.Model(image, levels)
-
-
 def network(run):
     keras.utils.set_random_seed(1)
     settings = {"auxiliary_weight": 0.2, "dropout": 0.0, "synchronized": run.synchronized}
-    body = backbone(run.synchronized)
+    body = small_backbone(batch_norm=True)
     if run.reweighting == "encnet":
         return SegmentationNetwork(CLASSES, EncHead(8, 4), backbone=body, **settings)
     head = CaCHead(8, (3,), dilation_rates=(1, 2), reweighting=run.reweighting)

@@ -8,31 +8,23 @@ import pytest
 import tensorflow as tf
 
 import keras_cacnet as kc
-from harness import random_statistics
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation import evaluate, predict_files
 from keras_cacnet.models.heads import HEAD_LAYERS
 from keras_cacnet.models.heads.modules import reweighting_layer
 from keras_cacnet.models.settings import REWEIGHTINGS
 from keras_cacnet.paper.costs import costs
+from small_networks import random_statistics, small_backbone
 
 ALTERNATIVES = tuple(name for name in REWEIGHTINGS if name not in ("cac", "none"))
 CLASSES = ClassTable(("a", "b", "c", "d"), ((0, 0, 0), (90, 0, 0), (0, 90, 0), (0, 0, 90)), ids=(0, 1, 2, 3))
 
 
 def network_of(name, **settings):
-    """A CaCNet on three convolutions instead of a ResNet; 64 channels leave SE-Net's bottleneck 4."""
-    keras.utils.set_random_seed(1)
-    image = x = keras.Input((None, None, 3))
-    x = keras.layers.Rescaling(1 / 255)(x)
-    levels = {}
-    for level, channels, stride in (("P3", 8, 8), ("P4", 8, 2), ("P5", 16, 2)):
-        x = keras.layers.Conv2D(channels, 3, strides=stride, padding="same", activation="relu", name=level.lower())(x)
-        levels[level] = x
+    """64 channels leave SE-Net's bottleneck 4."""
     settings = {"input_size": (32, 40), **settings} if name == "fc" else settings
-    backbone = keras.Model(image, levels)
     settings = {"head_channels": 64 if name == "se" else 8, "reweighting": name, **settings}
-    return kc.CaCNet(4, backbone=backbone, **settings)
+    return kc.CaCNet(4, backbone=small_backbone(), **settings)
 
 
 def images(*shape, seed=0):

@@ -18,6 +18,7 @@ from keras_cacnet.pipeline.augmentation import augment
 from keras_cacnet.pipeline.batches import read
 from keras_cacnet.training import Checkpoints, Features, Job, Recipe, Run, Stopped, train
 from keras_cacnet.training import features as module
+from small_networks import small_networks
 
 VIEWS = Views(count=2, crop_size=40, scale_range=(0.75, 1.5))
 RECIPE = Recipe(
@@ -261,7 +262,8 @@ def test_a_backbone_that_is_trained_is_refused(dataset):
 @pytest.mark.filterwarnings("ignore:freeze=backbone keeps a backbone of random weights")
 def test_a_run_goes_on_where_it_was(dataset, tmp_path, cache):
     """Stopped within an epoch and resumed, it ends with the weights of one that was not."""
-    train(Job(RECIPE, dataset, tmp_path / "whole"), verbose=0)
+    with small_networks():
+        train(Job(RECIPE, dataset, tmp_path / "whole"), verbose=0)
     (folder,) = cache.iterdir()
     written = {path: path.stat().st_mtime_ns for path in folder.rglob("*.npy")}
 
@@ -271,7 +273,7 @@ def test_a_run_goes_on_where_it_was(dataset, tmp_path, cache):
             if loop.step == 3:
                 signal.raise_signal(signal.SIGTERM)
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, small_networks():
         patch.setattr("keras_cacnet.training.start.Checkpoints", Signalling)
         with pytest.raises(Stopped):
             train(Job(RECIPE, dataset, tmp_path / "broken"), verbose=0)

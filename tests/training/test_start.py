@@ -114,16 +114,18 @@ def resume(data, output, recipe=RECIPE):
     train(Job(recipe, open_dataset(data), output, resume=True, save_every=1), verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "at", "owner", "save_every", "goes_on_from"),
     [
         # Before the first checkpoint.
-        pytest.param("after_step", 1, Checkpoints, 1, None, marks=pytest.mark.slow),
-        ("_scores", 2, Loop, 1, (4, 1)),  # the epoch's steps are done, its scores are not
+        ("after_step", 1, Checkpoints, 1, None),
+        # The epoch's steps are done, its scores are not.
+        ("_scores", 2, Loop, 1, (4, 1)),
         # Its row is in the log, its checkpoint is not written.
-        pytest.param("after_epoch", 2, Checkpoints, 1, (4, 1), marks=pytest.mark.slow),
+        ("after_epoch", 2, Checkpoints, 1, (4, 1)),
         # One checkpoint an epoch.
-        pytest.param("after_step", 6, Checkpoints, None, (4, 2), marks=pytest.mark.slow),
+        ("after_step", 6, Checkpoints, None, (4, 2)),
     ],
 )
 def test_going_on_is_never_having_stopped(

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         message = str(error)
     except Exception as error:
-        from keras_cacnet.pipeline.batches import reading_error
+        from keras_cacnet.pipeline.examples import reading_error
 
         found = reading_error(error)
         if found is None:

@@ -8,7 +8,7 @@ from keras_cacnet.models.cacnet import CaCNet
 from keras_cacnet.paper.ablation_rows import Plan, PlannedRow
 from keras_cacnet.paper.ablation_runs import Runs, Score, scored_split
 from keras_cacnet.paper.costs import Cost, costs, total
-from keras_cacnet.pipeline.batches import reading_error
+from keras_cacnet.pipeline.examples import reading_error
 from keras_cacnet.training.checkpoints import NonFiniteTraining
 from keras_cacnet.training.compiling import network_arguments
 from keras_cacnet.training.recipe import Recipe

@@ -7,7 +7,8 @@ import tensorflow as tf
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.source import Source
 from keras_cacnet.pipeline.augmentation import augment
-from keras_cacnet.pipeline.batches import count_of, read, shuffled
+from keras_cacnet.pipeline.batches import shuffled
+from keras_cacnet.pipeline.examples import count_of, read
 from keras_cacnet.pipeline.jitter import Jitter
 
 

@@ -15,7 +15,7 @@ from keras_cacnet.models.heads import FCNHead
 from keras_cacnet.models.network import SegmentationNetwork
 from keras_cacnet.pipeline import Views
 from keras_cacnet.pipeline.augmentation import augment
-from keras_cacnet.pipeline.batches import read
+from keras_cacnet.pipeline.examples import read
 from keras_cacnet.training import Checkpoints, Features, Job, Recipe, Run, Stopped, train
 from keras_cacnet.training import features as module
 from small_networks import small_networks

@@ -101,7 +101,9 @@ def _trained(start: Start, strategy: tf.distribute.Strategy) -> keras.Model:
 
 @contextmanager
 def _floats_of(recipe: Recipe) -> Iterator[None]:
-    # By `floatx` Keras chooses the type of the loss in the logs, which float64 is asked for to compare.
+    # By `floatx` Keras chooses the type of the loss in the logs, which float64 is asked for to compare. Its default
+    # policy is what `floatx` is where it is first asked for, and stays.
+    keras.config.dtype_policy()
     before = keras.config.floatx()
     keras.config.set_floatx("float64" if recipe.precision == "float64" else before)
     try:

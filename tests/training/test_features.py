@@ -97,6 +97,7 @@ def trained(network, batches):
 
 @pytest.mark.parametrize("auxiliary_weight", [0.0, 0.2])
 def test_training_on_features_is_training_on_their_views(dataset, auxiliary_weight):
+    keras.config.dtype_policy()  # is what `floatx` is where it is first asked for, and stays
     before = keras.config.floatx()
     keras.config.set_floatx("float64")
     try:

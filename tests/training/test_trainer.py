@@ -7,11 +7,13 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from keras.src.backend.common import global_state
 from PIL import Image
 
 from keras_cacnet.datasets import open_dataset
 from keras_cacnet.pipeline.batches import evaluation_batches
 from keras_cacnet.training import Job, NonFiniteTraining, Recipe, Run, TrainingWarning, train
+from keras_cacnet.training.trainer import _floats_of
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
@@ -169,3 +171,12 @@ def test_early_stopping_needs_a_score(tmp_path):
         (alone / kind / "val").rmdir()
     with pytest.raises(ValueError, match="early_stopping=1 needs a score, and .*coast has no val split: leave it out"):
         train(Job(replace(RECIPE, early_stopping=1), open_dataset(alone), tmp_path / "run"), verbose=0)
+
+
+def test_what_comes_after_a_run_in_float64_is_in_float32():
+    """Keras makes its default policy where it is first asked for, and it stays."""
+    global_state.set_global_attribute("dtype_policy", None)
+    with _floats_of(Recipe(precision="float64")):
+        assert keras.layers.Dense(1).compute_dtype == "float32"  # a run gives its layers their policy by name
+        assert keras.config.floatx() == "float64"
+    assert keras.config.dtype_policy().name == keras.config.floatx() == "float32"

@@ -14,7 +14,7 @@ from keras_cacnet.pipeline.views import Views
 from keras_cacnet.training.averaging import swap_averages
 from keras_cacnet.training.checkpoint_file import load_checkpoint
 from keras_cacnet.training.checkpoints import FiniteLoss, TrainingWarning
-from keras_cacnet.training.cluster import lost_workers
+from keras_cacnet.training.cluster import lost_workers, require_agreement
 from keras_cacnet.training.crops import crop_settings
 from keras_cacnet.training.features import Features
 from keras_cacnet.training.logs import Curve, Log
@@ -93,6 +93,8 @@ def train(job: Job, strategy: tf.distribute.Strategy | None = None, verbose: str
 def _trained(start: Start, strategy: tf.distribute.Strategy) -> keras.Model:
     """What a run leaves: of one that may stop early the best network, with moving averages those, else the last."""
     if start.checkpoints.patience is not None:
+        # All wait here for the process that writes.
+        require_agreement(strategy, start.checkpoints.waited)
         with strategy.scope():
             return load_checkpoint(start.checkpoints.folder / "best.keras", compile=True)
     swap_averages(start.model)

@@ -13,7 +13,6 @@ import numpy as np
 from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.colored_masks import ColorsError
 from keras_cacnet.datasets.exif import orientation
-from keras_cacnet.datasets.progress import Progress
 from keras_cacnet.datasets.reading import (
     check_mask_format,
     open_image,
@@ -23,6 +22,7 @@ from keras_cacnet.datasets.reading import (
     size_difference,
 )
 from keras_cacnet.datasets.source import Example, Finding, Source
+from keras_cacnet.progress import Progress
 
 ReadIds = Callable[[bytes | Path, str], np.ndarray]
 """Read a mask, a file or its bytes, to ids, uint8 (height, width); a ValueError names the file by the second."""

@@ -19,6 +19,7 @@ from keras_cacnet.evaluation.prediction import ids, weighting_maps
 from keras_cacnet.evaluation.protocol import WHOLE, Protocol
 from keras_cacnet.files import existing, user_path, visible_files, writable_folder, write_atomically
 from keras_cacnet.models.interface import require_class_count
+from keras_cacnet.progress import Progress
 from keras_cacnet.visualization import (
     WeightedImage,
     channel_maps,
@@ -68,7 +69,7 @@ def predict_files(
         count: how many channels of every head to draw.
         channels: "random", "largest-change" or the channels themselves, see `choose_channels`.
         seed: draws the channels.
-        progress: show Keras' progress bar.
+        progress: show how far it has come.
 
     Returns:
         One line for every input that could not be predicted, with its name and the reason, such as a file that
@@ -108,7 +109,7 @@ def predict_files(
             choose_channels(maps, count, seed, channels)
     output.mkdir(parents=True, exist_ok=True)
     chosen: dict[str, tuple[int, ...]] = {}
-    bar = keras.utils.Progbar(len(files), unit_name="image") if progress and files else None
+    bar = Progress("predicting", len(files), "images") if progress else None
     for file in files:
         try:
             image = read_image(file)
@@ -130,7 +131,7 @@ def predict_files(
             reason = " ".join(str(error).split()) or type(error).__name__
             failures.append(reason if reason.startswith(str(file)) else f"{file}: {reason}")
         if bar is not None:
-            bar.add(1)
+            bar.add()
     return failures
 
 

@@ -13,6 +13,7 @@ from keras_cacnet.evaluation.prediction import ids
 from keras_cacnet.evaluation.protocol import WHOLE, Protocol
 from keras_cacnet.evaluation.report import Report, require_absent_rule
 from keras_cacnet.models.interface import require_class_count
+from keras_cacnet.progress import Progress
 from keras_cacnet.wording import listed
 
 
@@ -41,8 +42,8 @@ def evaluate(
         classes: the classes the masks are numbered by.
         protocol: scales, mirror images and windows; by default every image is shown whole, once.
         absent: how the mean treats a class absent from prediction and truth: "ignore" or "zero", see `Report`.
-        progress: show Keras' progress bar.
-        count: number of batches, for the progress bar; by default what the dataset itself knows.
+        progress: show how far it has come.
+        count: number of batches, to show how far it has come; by default what the dataset itself knows.
         origin: how errors call the image of an index, such as its file.
         on_prediction: called with the index of every image and its class indices, uint8 (H, W), as they are
             predicted, such as `prediction_writer` makes it.
@@ -80,10 +81,10 @@ def evaluate(
         # tf.data has negative numbers for "unknown" and "infinite".
         known = int(batches.cardinality())
         count = known if known >= 0 else None
-    bar = keras.utils.Progbar(count, unit_name="batch") if progress else None
+    bar = Progress("scoring", count, "batches") if progress else None
     boundaries = np.zeros((len(classes), 4), "int64") if boundary else None
-    seen = scored = 0
-    for seen, batch in enumerate(batches, 1):
+    scored = 0
+    for batch in batches:
         try:
             images, masks = _arrays(batch)
         except ValueError as error:
@@ -102,11 +103,11 @@ def evaluate(
                 on_prediction(scored, found)
             scored += 1
         if bar is not None:
-            bar.update(seen, finalize=False)
+            bar.add()
     if not scored:
         raise ValueError("there are no images to evaluate: the data set is empty")
     if bar is not None:
-        bar.update(seen, finalize=True)
+        bar.close()
     confusion = cells[:-1].reshape(len(classes), len(classes))
     return Report(confusion, classes.names, absent, scored, int(cells[-1]), boundaries)
 

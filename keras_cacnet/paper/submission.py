@@ -22,6 +22,7 @@ from keras_cacnet.evaluation.prediction import ids
 from keras_cacnet.evaluation.protocol import WHOLE, Protocol
 from keras_cacnet.files import write_atomically
 from keras_cacnet.models.interface import require_class_count
+from keras_cacnet.progress import Progress
 
 ENDINGS = {"tar": (".tgz", ".tar.gz"), "zip": (".zip",)}
 """How the names of both kinds of archives end."""
@@ -137,7 +138,7 @@ def write_submission(
         output: the archive; folders on the way are made.
         form: from `archive_form`.
         protocol: scales, mirror images and windows; by default every image is shown whole, once.
-        progress: show Keras' progress bar.
+        progress: show how far it has come.
 
     Raises:
         ValueError: an empty split, a name that does not end as the form wants, a model of other classes, an image
@@ -248,7 +249,7 @@ def read_archive(path: Path, kind: str) -> Iterator[tuple[str, bytes]]:
 def _predictions(
     model: keras.Model, source: Source, form: ArchiveForm, protocol: Protocol, progress: bool
 ) -> Iterator[tuple[str, bytes]]:
-    bar = keras.utils.Progbar(len(source), unit_name="image") if progress else None
+    bar = Progress("predicting", len(source), "images") if progress else None
     for index in range(len(source)):
         example = source[index]
         image = read_image(example.image, example.image_origin)
@@ -258,7 +259,7 @@ def _predictions(
             raise ValueError(f"{example.image_origin}: {error}") from error
         yield form.member(example), form.encode(found)
         if bar is not None:
-            bar.add(1)
+            bar.add()
 
 
 def _check_file(where: str, content: bytes, example: Example, form: ArchiveForm) -> None:

@@ -25,6 +25,7 @@ from keras_cacnet.models.settings import RES4_STRIDE
 from keras_cacnet.pipeline.batches import check_shard
 from keras_cacnet.pipeline.calls import call
 from keras_cacnet.pipeline.views import Views
+from keras_cacnet.progress import Progress
 from keras_cacnet.wording import size_text
 
 FORM = 2
@@ -126,7 +127,7 @@ class Features:
             model: the network whose features they are.
             source: the images and masks.
             classes: the data set's classes.
-            verbose: as for `keras.Model.fit`: 0 says nothing, 2 what it takes, 1 and "auto" show a progress bar too.
+            verbose: as for `keras.Model.fit`: 0 says nothing, 2 what it takes, 1 and "auto" how far it has come too.
 
         Raises:
             OSError: there is no room on the disk, or the folder cannot be written.
@@ -146,7 +147,7 @@ class Features:
             autograph=False,
         )
         spans = [range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.count)) for shard in missing]
-        bar = keras.utils.Progbar(sum(map(len, spans)), unit_name="view") if verbose in ("auto", 1) else None
+        bar = Progress("features", sum(map(len, spans)), "views") if verbose in ("auto", 1) else None
         for shard, span in zip(missing, spans, strict=True):
             arrays = self._empty(len(span))
             batches = self.views.stream(source, classes, span.start, span.stop).batch(_BATCH).prefetch(2)

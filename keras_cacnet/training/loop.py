@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_cacnet.evaluation.inference import segmentation_logits
 from keras_cacnet.layers.replicas import sum_over_replicas
+from keras_cacnet.progress import verbosity_of_fit
 from keras_cacnet.training.averaging import averaged
 from keras_cacnet.training.checkpoint_file import Progress
 from keras_cacnet.training.cluster import lost_workers, several_processes
@@ -119,7 +120,7 @@ class Loop:
             callbacks: Keras' callbacks, on this process.
             saver: writes checkpoints.
             stop: asks to stop; where one process of a run is asked, all stop after the same step.
-            verbose: as for `keras.Model.fit`.
+            verbose: as for `keras.Model.fit`; "auto" is a line an epoch where the output goes into a file or a pipe.
 
         Raises:
             ValueError: the batches have come to an end before the run.
@@ -127,6 +128,7 @@ class Loop:
             WorkerLost: another process of the run has died.
         """
         stop = stop or StopSignals()
+        verbose = verbosity_of_fit(verbose)
         with lost_workers(self.strategy):
             with self.strategy.scope():
                 self.model.optimizer.build(self.model.trainable_variables)

@@ -17,8 +17,8 @@ from keras_cacnet.datasets.importing.source_tree import SourceTree
 from keras_cacnet.datasets.importing.splitting import SPLITS, deal, require_pattern, require_shares
 from keras_cacnet.datasets.importing.writing import Target, fingerprint
 from keras_cacnet.datasets.importing.yolo import YOLO
-from keras_cacnet.datasets.progress import Progress
 from keras_cacnet.files import user_path, writable_folder
+from keras_cacnet.progress import Progress
 from keras_cacnet.wording import listed
 
 __all__ = ["IMPORT_FORMATS", "MASK_CODINGS", "ImportReport", "import_folder"]

@@ -10,8 +10,8 @@ import numpy as np
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.importing.class_lists import NamedClass
 from keras_cacnet.datasets.importing.source_tree import SourceTree
-from keras_cacnet.datasets.progress import Progress
 from keras_cacnet.datasets.source import Finding
+from keras_cacnet.progress import Progress
 
 Draw = Callable[[tuple[int, int]], np.ndarray]
 """Give the mask of an image of a width and height, as it is shown, in ids of the class table; uint8 (height, width)."""

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from keras_cacnet.datasets.exif import orientation, upright
-from keras_cacnet.datasets.progress import Progress
 from keras_cacnet.datasets.reading import gray_bits, one_line, open_image, require_decoded
+from keras_cacnet.progress import Progress
 
 MOST_COLORS = 4096
 """A mask with more colours is a photograph, or was saved as one."""

@@ -20,11 +20,11 @@ from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.exif import orientation, upright
 from keras_cacnet.datasets.importing.forms import Item
 from keras_cacnet.datasets.importing.source_tree import SourceTree
-from keras_cacnet.datasets.progress import Progress
 from keras_cacnet.datasets.reading import open_image, read_image
 from keras_cacnet.datasets.source import Finding
 from keras_cacnet.datasets.split_lists import IMAGE_SUFFIXES, plain_stem
 from keras_cacnet.files import write_atomically, write_json
+from keras_cacnet.progress import Progress
 
 _JOURNAL = ".import.jsonl"
 _SUFFIX_OF = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif", "BMP": ".bmp", "WEBP": ".webp"}

@@ -68,10 +68,10 @@ def run(options: argparse.Namespace) -> int:
     for name in given:
         if options.format not in _OF_FORMATS[name]:
             flag, formats = name.replace("_", "-"), " or ".join(_OF_FORMATS[name])
-            raise ValueError(f"--{flag} goes with --format {formats} alone, not with {options.format}")
+            raise ValueError(f"--{flag} goes only with --format {formats}, not with {options.format}")
     protocol = given_protocol(options)
     if protocol and options.format != "saved_model":
-        raise ValueError(f"--scales, --flip and the like go with --format saved_model alone, not with {options.format}")
+        raise ValueError(f"--scales, --flip and the like go only with --format saved_model, not with {options.format}")
     if protocol and protocol.crop_size is not None:
         raise ValueError("an export shows every scaled image whole: leave --crop-size out")
     output = user_path(options.output)

@@ -23,7 +23,7 @@ def add(command: AddCommand) -> None:
     parser.add_argument(
         "--competition",
         default="comp6",
-        help="of VOC: comp5 is for networks that saw VOC 2012's images and masks alone, comp6 for all others, as after "
+        help="of VOC: comp5 is for networks that saw only VOC 2012's images and masks, comp6 for all others, as after "
         "ImageNet weights or SBD's masks",
     )
     add_protocol(parser)
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     others = [f"weights={recipe['weights']}"] if recipe.get("weights") else []
     others += ["SBD's masks (split=trainaug)"] if recipe.get("split") == "trainaug" else []
     if form.data == "voc2012" and options.competition == "comp5" and others:
-        print(f"note: comp5 is for networks that saw VOC 2012 alone; {options.run} had {' and '.join(others)}")
+        print(f"note: comp5 is for networks that saw only VOC 2012; {options.run} had {' and '.join(others)}")
     write_submission(model, source, options.output, form, protocol)
     for finding in dataset.layout(options.split):
         if finding.level == "warning":

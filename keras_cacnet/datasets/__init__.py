@@ -1,4 +1,4 @@
-"""Data sets: a folder of one's own, imported from any usual form, published ones, and a generated one."""
+"""Data sets: a folder of your own, imported from any usual form, published ones, and a generated one."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""A folder of one's own images and masks, read in place."""
+"""A folder of your own images and masks, read in place."""
 
 import os
 import shlex

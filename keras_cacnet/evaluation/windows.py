@@ -57,7 +57,7 @@ def windows(
     """Lay windows over one side of an image, from its start to its end.
 
     Resizing and averaging are linear, and the number of windows over a pixel is known beforehand. So scores need
-    not be put together at the scaled size: what a window adds to the image depends on that window alone.
+    not be put together at the scaled size: what a window adds to the image depends only on that window.
 
     Args:
         length: pixels of the image.

@@ -90,7 +90,7 @@ def require_any_size(model: keras.Model) -> None:
     if size != (None, None):
         words = "x".join("any" if side is None else str(side) for side in size)
         raise ValueError(
-            f"model {model.name!r} takes images of {words} alone; a SavedModel takes images of any size: build the "
+            f"model {model.name!r} takes only images of {words}; a SavedModel takes images of any size: build the "
             "model with one keras.Input((None, None, 3)), or write a TFLite or an ONNX file, which may be for one size"
         )
 

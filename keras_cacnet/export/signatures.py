@@ -70,7 +70,7 @@ def require_images(images: Any) -> Any:
     """Fail where there is nothing to answer, or where an answer would mean nothing.
 
     Servers hold a request's type against the signature, but not its shape or its values. NaN anywhere in an image would
-    be spread over all of it by the global context, and come out as class 0 without a word.
+    be spread over all of it by the global context, and silently come out as class 0.
 
     Args:
         images: as they are sent.
@@ -127,7 +127,7 @@ def require_whole_images(protocol: Protocol) -> None:
 def multiscale_signature(logits_of: Callable[[Any], Any], classes: int, protocol: Protocol) -> Serve:
     """The scores of evaluation, computed inside the graph.
 
-    Every image is shown alone, as evaluation does it.
+    Every image is shown by itself, as evaluation does it.
 
     Args:
         logits_of: what `shared_logits` gives.

@@ -139,7 +139,7 @@ def _calibration(precision: str, calibration: Iterable[np.ndarray] | None) -> It
             "see, uint8 (H, W, 3); 'dynamic' needs none"
         )
     if precision != "int8" and calibration is not None:
-        raise ValueError(f"calibration goes with precision='int8' alone, not with {precision!r}: leave one of them out")
+        raise ValueError(f"calibration goes only with precision='int8', not with {precision!r}: leave one of them out")
     return calibration
 
 

@@ -94,7 +94,7 @@ class ReweightingLayer(FeatureLayer):
         return tuple(input_shape)
 
     def get_build_config(self) -> dict[str, Any] | None:
-        """Say also which of the layer's own parts are frozen while it is not, such as its batch norm alone."""
+        """Say also which of the layer's own parts are frozen while it is not, such as only its batch norm."""
         config = super().get_build_config()
         frozen = [part.name for part in self._parts() if not part.trainable]
         return {**config, "frozen": frozen} if config and frozen and self.trainable else config

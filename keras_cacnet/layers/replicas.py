@@ -30,7 +30,7 @@ def sum_over_replicas(value: Any) -> Any:
 
 
 def synchronizes(wanted: bool) -> bool:
-    """Whether batch norms take the flag `synchronized`: under TensorFlow alone.
+    """Whether batch norms take the flag `synchronized`: under TensorFlow only.
 
     Keras refuses the flag elsewhere; JAX's plain batch norm already sees the global batch.
 

@@ -11,9 +11,9 @@ from keras_cacnet.layers.replicas import sum_over_replicas
 def accumulated_step(model: Any, inputs: Mapping[str, Any], masks: Any, weights: Any) -> dict[str, Any]:
     """Train on a batch in `model.accumulate` parts, one after the other, with one update of the weights.
 
-    What the losses divide by is summed over all parts and replicas first, from masks and weights alone. So the gradient
-    is that of the whole batch, however void is spread over the parts, where a mean of their means is not. Batch norms
-    see one part at a time: their statistics are those of the part, and the moving ones are updated by each.
+    What the losses divide by is summed over all parts and replicas first, from nothing but masks and weights. So the
+    gradient is that of the whole batch, however void is spread over the parts; a mean of their means is not. Batch
+    norms see one part at a time: their statistics are those of the part, and the moving ones are updated by each.
 
     Args:
         model: a `TrainableModel`, compiled, under TensorFlow.

@@ -68,7 +68,7 @@ def network(library: str, architecture: ResNet | EfficientNetLite) -> keras.Mode
     """Build a network with random weights, without its input's normalisation, for any image size.
 
     Args:
-        library: `KERAS_CV` or `KERAS_HUB`: whose graph; EfficientNet-Lites are keras-cv's alone.
+        library: `KERAS_CV` or `KERAS_HUB`: whose graph; EfficientNet-Lites are only in keras-cv.
         architecture: which network.
 
     Returns:

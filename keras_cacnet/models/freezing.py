@@ -14,8 +14,8 @@ def freeze(network: Any, parts: str) -> None:
 
     Args:
         network: a `SegmentationNetwork`.
-        parts: "none"; "backbone"; or "all_but_classifier", which trains the last convolution alone, those of the
-            losses beside the segmentation's likewise.
+        parts: "none"; "backbone"; or "all_but_classifier", which trains only the last convolution, and those of
+            the losses beside the segmentation's.
 
     Raises:
         ValueError: another word.

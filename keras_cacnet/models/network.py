@@ -234,7 +234,7 @@ class SegmentationNetwork(TrainableModel, PortableModel, SavableModel):
         stride, wanted = self.output_stride, self.input_size
         if wanted and positions(wanted, stride) != positions((height, width), stride):
             raise ValueError(
-                f"model {self.name!r} takes images of {wanted[0]}x{wanted[1]} pixels alone, for "
+                f"model {self.name!r} takes only images of {wanted[0]}x{wanted[1]} pixels, for "
                 f"reweighting={self.head.reweighting!r} has a weight for every position; got {height}x{width}: resize "
                 "or crop the images, or train another reweighting"
             )

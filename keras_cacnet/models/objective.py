@@ -46,7 +46,7 @@ class TrainableModel(keras.Model):
     def compute_output_spec(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if isinstance(inputs, Mapping):
             raise ValueError(
-                f"inside another model call {self.name!r} with the images alone, not by name: it would hand on all "
+                f"inside another model call {self.name!r} with only the images, not by name: it would hand on all "
                 "outputs of its training"
             )
         return super().compute_output_spec(inputs, training=training, mask=mask)

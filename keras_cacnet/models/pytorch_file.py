@@ -63,7 +63,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         >>> _ = path.write_bytes(pickle.dumps(print))
         >>> read_tensors(path)
         Traceback (most recent call last):
-        ValueError: ...weights.pth is refused: its pickle asks for builtins.print, and weights hold tensors alone.
+        ValueError: ...weights.pth is refused: its pickle asks for builtins.print, and weights hold only tensors.
     """
     with path.open("rb") as file:
         if file.peek(4).startswith(b"PK\x03\x04"):
@@ -96,7 +96,7 @@ class _Unpickler(pickle.Unpickler):
             return self._tensor
         if module == "torch" and name in _TYPES:
             return _TYPES[name]
-        raise _Refused(f"its pickle asks for {module}.{name}, and weights hold tensors alone.")
+        raise _Refused(f"its pickle asks for {module}.{name}, and weights hold only tensors.")
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _, count, view = pid

@@ -1,4 +1,4 @@
-"""EncNet's semantic encoding loss: which classes are in the image, told from its encoding alone."""
+"""EncNet's semantic encoding loss: which classes are in the image, told from nothing but its encoding."""
 
 from typing import Any
 

@@ -68,7 +68,7 @@ def costs(model: keras.Model, height: int, width: int) -> dict[str, Cost]:
 
 
 def head_costs(head: Head, num_classes: int, feature_channels: int, height: int, width: int) -> dict[str, Cost]:
-    """Count the parameters and multiply-adds of a head alone, as it is in training.
+    """Count the parameters and multiply-adds of a head by itself, as it is in training.
 
     Args:
         head: the head.

@@ -53,7 +53,7 @@ class PaperRecipe:
         hardware: what it is meant to run on.
         protocol: how the result is scored, on the recipe's `validation_split` or by a test server.
         paper: what the paper got; None where it does not say.
-        result: what we got, with the date and the machine; None where it has not been run yet.
+        result: what this project got, with the date and the machine; None where it has not been run yet.
         archive: the file that the test server of its data set takes; None where there is none.
         starts_from: the name of the recipe from whose network this one starts.
         origins: who chose a setting, where that is another than for the recipe's default.

@@ -29,7 +29,7 @@ ENDINGS = {"tar": (".tgz", ".tar.gz"), "zip": (".zip",)}
 
 SERVERS = ("voc2012", "ade20k")
 COMPETITIONS = ("comp6", "comp5")
-"""VOC's: comp5 is for methods trained on VOC 2012's own images and masks alone, comp6 for all others."""
+"""VOC's: comp5 is for methods trained on VOC 2012's own images and masks only, comp6 for all others."""
 
 
 @dataclass(frozen=True)

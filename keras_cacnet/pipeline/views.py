@@ -16,10 +16,10 @@ from keras_cacnet.pipeline.jitter import Jitter
 class Views:
     """How the views of a source's images are made, and in which order a run takes them.
 
-    View v of image i is number v * N + i of all. It is what `augment` makes of the image by a seed of (v, i) alone, so
-    runs of other seeds see the same views, and can share what is computed of them. With `flip`, every other view of
-    an image is mirrored. What a view has beyond the image is filled up with the image's mirror image: features that are
-    pooled over a view would see what is black there, which whole images have not.
+    View v of image i is number v * N + i of all. It is what `augment` makes of the image by the seed (v, i), so runs of
+    other seeds see the same views, and can share what is computed of them. With `flip`, every other view of an image
+    is mirrored. What a view has beyond the image is filled up with the image's mirror image: features that are pooled
+    over a view would see what is black there, which whole images have not.
 
     Args:
         count: views of every image.

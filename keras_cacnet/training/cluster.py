@@ -28,7 +28,7 @@ def strategy_for(devices: str = "1", cluster: str | None = None) -> tf.distribut
     Args:
         devices: "all" GPUs of this machine, or the first so many of them, such as "2"; without a GPU "1" and "all" are
             the CPU. "cpu:2" splits the CPU into two logical devices, to try out what several do.
-        cluster: None for this machine alone; "tf_config" or "slurm" for all processes that the variable TF_CONFIG, or
+        cluster: None for only this machine; "tf_config" or "slurm" for all processes that the variable TF_CONFIG, or
             Slurm, names, each of which trains on all the GPUs that it sees. Where not all of them start, those
             that wait end with status 1 after `START_S` seconds.
 

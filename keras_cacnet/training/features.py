@@ -44,7 +44,7 @@ class Features:
     the loss; where that reaches over the view it is void.
 
     Args:
-        folder: where they lie; a folder for this source, this backbone and these views alone, see `features_key`.
+        folder: where they are; a folder for only this source, this backbone and these views, see `features_key`.
         views: which views.
         images: number of images in the source.
         shapes: height, width and channels of every level.
@@ -171,7 +171,7 @@ class Features:
     def batches(
         self, *, batch_size: int, steps: int, seed: int, start_step: int = 0, shard: tuple[int, int] = (0, 1)
     ) -> tf.data.Dataset:
-        """Make the batches of the steps `start_step` to `steps` of a run, each by the number of its step alone.
+        """Make the batches of the steps `start_step` to `steps` of a run, each by nothing but the number of its step.
 
         Args:
             batch_size: views per batch, over all replicas.

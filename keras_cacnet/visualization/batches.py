@@ -36,7 +36,7 @@ def batch_figure(
         ValueError: no images, another number of masks, or class indices that do not fit their image or the classes.
 
     Example:
-        What a run on photographs of one's own would see first::
+        What a run on your own photographs would see first::
 
             dataset = kc.datasets.open_dataset("photographs")
             recipe = kc.training.Recipe(brightness=0.3, rotation=10)

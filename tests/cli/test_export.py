@@ -108,14 +108,14 @@ def test_home_is_meant_by_a_tilde_everywhere(place, monkeypatch):
 def test_options_go_with_their_formats(place, capsys):
     words = ["export", place / "run", "--output", place / "out.onnx"]
     for more, told in (
-        (["--precision", "int8"], "--precision goes with --format tflite alone, not with saved_model"),
-        (["--format", "onnx", "--precision", "int8"], "--precision goes with --format tflite alone, not with onnx"),
-        (["--size", "32"], "--size goes with --format tflite or onnx alone, not with saved_model"),
-        (["--format", "onnx", "--scales", "0.5,1"], "go with --format saved_model alone, not with onnx"),
+        (["--precision", "int8"], "--precision goes only with --format tflite, not with saved_model"),
+        (["--format", "onnx", "--precision", "int8"], "--precision goes only with --format tflite, not with onnx"),
+        (["--size", "32"], "--size goes only with --format tflite or onnx, not with saved_model"),
+        (["--format", "onnx", "--scales", "0.5,1"], "go only with --format saved_model, not with onnx"),
         (["--scales", "0.5,1", "--crop-size", "64"], "an export shows every scaled image whole: leave --crop-size out"),
         (
             ["--format", "tflite", "--max-pixels", "9"],
-            "--max-pixels goes with --format saved_model alone, not with tflite",
+            "--max-pixels goes only with --format saved_model, not with tflite",
         ),
         (["--max-pixels", "0"], "max_pixels (--max-pixels) must be a whole number, at least 1, got 0"),
     ):

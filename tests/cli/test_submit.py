@@ -69,7 +69,7 @@ def test_the_competition_and_the_split_are_chosen(place, capsys):
     more = "--split val --competition comp5 --scales 0.5,1.0 --crop-size 32".split()
     assert main(words(place, *more, output="val.tar.gz")) == 0
     printed = capsys.readouterr().out
-    assert "note: comp5 is for networks that saw VOC 2012 alone" in printed
+    assert "note: comp5 is for networks that saw only VOC 2012" in printed
     assert "SBD's masks (split=trainaug)" in printed
     assert "scales 0.5, 1.0 of the image, not mirrored, windows of 32 pixels" in printed
     with tarfile.open(place / "val.tar.gz") as archive:

@@ -124,7 +124,7 @@ def test_sizes_may_be_of_numpy():
 
 def test_a_network_for_one_size_is_told_the_formats_for_it(tmp_path):
     network = kc.CaCNet(2, backbone="resnet14_narrow", head_channels=4, reweighting="fc", input_size=(32, 32))
-    with pytest.raises(ValueError, match="takes images of 32x32 alone; .* a TFLite or an ONNX file, which may"):
+    with pytest.raises(ValueError, match="takes only images of 32x32; .* a TFLite or an ONNX file, which may"):
         saved_model(network, tmp_path / "1")
     assert export_size(network, None) == (32, 32)
     # Of as many positions as 32x32.

@@ -227,7 +227,7 @@ def test_a_trained_network_keeps_its_classes(trained, tmp_path, precision, equal
         ({"precision": "int8", "calibration": noisy((1, 8, 8))}, r"calibration image 0 is uint8 \(1, 8, 8, 3\)"),
         ({"precision": "int8", "calibration": [np.zeros((8, 8, 3))]}, "calibration image 0 is float64"),
         ({"precision": "int8", "calibration": [*noisy((8, 8)), np.zeros((8, 8), "uint8")]}, "calibration image 1"),
-        ({"calibration": noisy((8, 8))}, "calibration goes with precision='int8' alone, not with 'float32'"),
+        ({"calibration": noisy((8, 8))}, "calibration goes only with precision='int8', not with 'float32'"),
         ({"size": (0, 8)}, r"size must be a height and a width from 1 on, in pixels, got \(0, 8\)"),
         ({"size": (8,)}, r"size must be .* got \(8,\)"),
     ],
@@ -243,7 +243,7 @@ def test_a_size_that_the_model_does_not_take_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"'fixed' takes \(None, 16, None, 3\), not an image of 24x32: .* keras.Input"):
         tflite(fixed, tmp_path / "fixed.tflite", size=(24, 32))
     one_size = kc.CaCNet(2, backbone="resnet14_narrow", head_channels=4, reweighting="fc", input_size=(32, 32))
-    with pytest.raises(ValueError, match="takes images of 32x32 pixels alone, .* got 64x32"):
+    with pytest.raises(ValueError, match="takes only images of 32x32 pixels, .* got 64x32"):
         tflite(one_size, tmp_path / "fc.tflite", size=(64, 32))
     gray = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(2, 1)], name="gray")
     with pytest.raises(ValueError, match=r"'gray' takes \(None, None, None, 1\)"):

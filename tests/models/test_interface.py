@@ -56,7 +56,7 @@ def test_one_size_is_known_from_the_head_and_refused_otherwise(small_backbone):
     require_image_size(network, 25, 33)  # rounds up to 32x40
     assert network(np.zeros((1, 25, 33, 3))).shape == (1, 25, 33, 3)
     for size in ((40, 32), (33, 40), (24, 40)):
-        with pytest.raises(ValueError, match=f"32x40 pixels alone.*got {size[0]}x{size[1]}"):
+        with pytest.raises(ValueError, match=f"only images of 32x40 pixels.*got {size[0]}x{size[1]}"):
             require_image_size(network, *size)
         with pytest.raises(ValueError, match="4x5 positions"):
             network(np.zeros((1, *size, 3)))

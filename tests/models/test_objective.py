@@ -103,7 +103,7 @@ def test_fit_refuses_what_has_no_meaning_for_masks(network):
         network.train_on_batch(images(), masks(), class_weight={0: 1.0})
     with pytest.raises(ValueError, match="one output, and got masks or weights for 2"):
         network.compute_loss(y=[masks(), masks()], y_pred=network({"images": images()}, training=True))
-    with pytest.raises(ValueError, match="with the images alone, not by name"):
+    with pytest.raises(ValueError, match="with only the images, not by name"):
         network({"images": keras.Input((None, None, 3))})
     with pytest.raises(ValueError, match="there is no loss: compile with"):
         SegmentationNetwork.compute_loss(SegmentationNetwork.from_config(network.get_config()), y=masks())

@@ -196,7 +196,7 @@ def test_bad_combinations_are_refused_before_anything_is_built(network_of):
     class Claiming(FCNHead):
         se_loss_weight = 0.2
 
-    with pytest.raises(ValueError, match="needs an encoding of the image.*logits alone"):
+    with pytest.raises(ValueError, match="needs an encoding of the image.*only logits"):
         Claiming().decoder(4, HeadContext(3))
     network = network_of(se_loss_weight=0.2, auxiliary_weight=0.0)
     network.compile("sgd", kc.losses.SegmentationCrossentropy())

@@ -91,7 +91,7 @@ class Head:
         if self.se_loss_weight and "encoding" not in outputs:
             raise ValueError(
                 f"se_loss_weight={self.se_loss_weight} needs an encoding of the image, and {self} gives "
-                f"{', '.join(outputs)} alone"
+                f"only {', '.join(outputs)}"
             )
         return keras.Model(features, outputs, name="decoder")
 

@@ -13,7 +13,7 @@ from keras_cacnet.layers.replicas import sum_over_replicas
 class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     """Keras' dynamic loss scaling, with a gradient that overflows on one replica seen by all.
 
-    Keras' own asks the first replica alone whether its share of the gradient is finite: an overflow on another one
+    Keras' own asks only the first replica whether its share of the gradient is finite: an overflow on another one
     goes into the weights of all, as NaN.
 
     Args:

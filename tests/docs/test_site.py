@@ -15,7 +15,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 PACKAGES = (
     *("datasets", "evaluation", "export", "layers", "losses", "metrics", "models", "models.heads", "optimizers"),
-    *("paper", "pipeline", "training", "visualization"),
+    *("paper", "pipeline", "report", "training", "visualization"),
 )
 
 
@@ -43,6 +43,16 @@ def test_every_page_is_in_the_contents():
             names = [line for line in tree.splitlines() if line and not line.startswith(":")]
             listed |= {(page.parent / f"{name}.md").resolve() for name in names}
     assert set(PAGES) - listed == {DOCS / "index.md"}
+
+
+def test_the_messages_of_troubleshooting_are_those_of_the_package():
+    source = "".join(path.read_text() for path in (ROOT / "keras_cacnet").rglob("*.py"))
+    # As they are printed: strings that Python puts together, and the id of void.
+    source = re.sub(r'"\n\s*f?"', "", source).replace("{VOID}", "255")
+    headings = re.findall(r"^### (.*)$", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
+    messages = [message for heading in headings for message in re.findall("`([^`]+)`", heading)]
+    assert len(messages) > 10
+    assert [message for message in messages if message not in source] == []
 
 
 @pytest.mark.slow

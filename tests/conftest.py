@@ -79,7 +79,9 @@ def run_on_jax():
                 "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
                 "KERAS_BACKEND": "jax",
                 "JAX_PLATFORMS": "cpu",
-                "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+                # Compiling takes longer than running what it gives.
+                "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0 "
+                "--xla_llvm_disable_expensive_passes=true",
             },
             capture_output=True,
             text=True,

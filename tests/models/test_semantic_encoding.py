@@ -103,8 +103,10 @@ def images(seed=0):
     return np.random.default_rng(seed).uniform(0, 255, (4, 32, 40, 3)).astype("float32")
 
 
-@pytest.mark.parametrize("kind", ["cacnet", "one head", "encnet"])
-@pytest.mark.parametrize(("weight", "auxiliary"), [(0.2, 0.2), (1.0, 0.0)])
+@pytest.mark.parametrize(
+    ("kind", "weight", "auxiliary"),
+    [("cacnet", 0.2, 0.2), ("cacnet", 1.0, 0.0), ("one head", 0.2, 0.2), ("encnet", 1.0, 0.0)],
+)
 def test_it_acts_in_training_alone_at_its_weight(network_of, kind, weight, auxiliary):
     """Against the same network without it: its FC is the last to draw initial values, so that all others agree."""
     loss, losses = kc.losses.SegmentationCrossentropy(), []

@@ -226,7 +226,8 @@ def _moved_by_palette(example: Example, used: Sequence[int], classes: ClassTable
             other = classes.names[classes.palette.index(colors[file_id])]
             return (
                 f"its palette shows id {file_id}, {name!r} in the class table, in the colour of {other!r}: the "
-                "ids were numbered anew when it was saved (adaptive palette); save indices, not colours."
+                "ids were numbered anew when it was saved (adaptive palette); save indices, not colours, or let "
+                "`keras-cacnet import` read the colours."
             )
     return None
 

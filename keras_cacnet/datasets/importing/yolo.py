@@ -12,6 +12,7 @@ import yaml
 
 from keras_cacnet.datasets.importing.class_lists import find_class_list, read_class_list
 from keras_cacnet.datasets.importing.forms import Found, Item, Wishes
+from keras_cacnet.datasets.importing.paired_masks import PairedMasks
 from keras_cacnet.datasets.importing.shapes import fill_polygon, number_labels
 from keras_cacnet.datasets.importing.source_tree import SourceTree, split_of
 from keras_cacnet.datasets.source import Finding
@@ -38,8 +39,9 @@ class YOLO:
     expected = "data.yaml with names, images/SPLIT/NAME.jpg with labels/SPLIT/NAME.txt of polygons"
 
     def recognise(self, tree: SourceTree) -> bool:
-        """Tell by the first lines of some label files."""
-        return any(_has_polygons(tree.files[name]) for name in self._label_files(tree)[:_LOOKED_AT])
+        """Tell by the first lines of some label files; those of boxes count where there are no masks, to say so."""
+        most = [_most_numbers(tree.files[name]) for name in self._label_files(tree)[:_LOOKED_AT]]
+        return max(most, default=0) > _BOX or (_BOX in most and not PairedMasks().recognise(tree))
 
     def _label_files(self, tree: SourceTree) -> list[str]:
         stems = {plain_stem(name) for name in tree.images}
@@ -102,11 +104,13 @@ class YOLO:
         return found
 
 
-def _has_polygons(path: Path) -> bool:
+def _most_numbers(path: Path) -> int:
+    """The most numbers after a class in the first lines of a file; 0 where a line is something else."""
     with path.open("rb") as file:
-        lines = file.read(4096).decode("utf-8", "replace").splitlines()[:20]
+        lines = file.read(4096).decode("utf-8", "replace").splitlines()
+    # The last one may be cut short.
     found = [line for line in lines[: max(len(lines) - 1, 1)] if line.strip()]
-    return bool(found) and all(map(_LINE.fullmatch, found)) and any(len(line.split()) > 1 + _BOX for line in found)
+    return max((len(line.split()) - 1 for line in found), default=0) if all(map(_LINE.fullmatch, found)) else 0
 
 
 def _config(tree: SourceTree) -> tuple[str, Mapping[str, Any]]:

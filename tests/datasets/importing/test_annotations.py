@@ -296,6 +296,19 @@ def test_yolo_splits_by_its_file_boxes_and_bare_images(drawn, tmp_path):
         imported(root, tmp_path / "more")
 
 
+def test_boxes_are_not_enough(drawn, tmp_path):
+    root = tmp_path / "source"
+    drawn.write_images(root / "images")
+    (root / "labels").mkdir()
+    for name in drawn.images:
+        (root / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.4 0.4 0.1 0.1\n")
+    with pytest.raises(ValueError, match="no polygon in 10 label files .boxes are not enough"):
+        imported(root, tmp_path / "out")
+    # With masks beside them the boxes do not matter.
+    drawn.write_masks(root / "masks")
+    assert imported(root, tmp_path / "out").format == "masks"
+
+
 def test_outlines_are_of_the_image_as_it_is_stored_or_shown(drawn, tmp_path):
     """COCO gives height and width: where they are those of the file before EXIF turns it, the mask turns as well."""
     root = tmp_path / "source"

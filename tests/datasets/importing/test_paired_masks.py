@@ -74,24 +74,29 @@ def test_splits_of_the_source_are_kept(drawn, assert_imported, tmp_path, image_f
     assert imported(source, tmp_path / "anew", split=(0.5, 0.5)).splits == {"train": 5, "val": 5}
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
-def test_colours_by_a_table(drawn, assert_imported, tmp_path, mode):
-    """The table's order numbers the classes; a palette of its own in every file (adaptive) does no harm."""
-
-    def colored(mask):
-        if mode == "P":
-            order = np.random.default_rng(int(mask.sum())).permutation(3)
-            image = Image.fromarray(np.argsort(order).astype("uint8")[mask])
-            image.putpalette(COLORS[order].tobytes())
-            return image
+def colored(mask, mode):
+    """The mask in colours; as P with a palette of its own in every file, as adaptive palettes are."""
+    if mode != "P":
         return Image.fromarray(COLORS[mask]).convert(mode)
+    order = np.random.default_rng(int(mask.sum())).permutation(3)
+    image = Image.fromarray(np.argsort(order).astype("uint8")[mask])
+    image.putpalette(COLORS[order].tobytes())
+    return image
 
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+@pytest.mark.parametrize("numbers", ["", "0 ", "4 "])
+def test_colours_by_a_table(drawn, assert_imported, tmp_path, mode, numbers):
+    """The table's order numbers the classes, or its ids do."""
     drawn.write_images(tmp_path / "source" / "images")
-    drawn.write_masks(tmp_path / "source" / "masks", colored)
+    drawn.write_masks(tmp_path / "source" / "masks", lambda mask: colored(mask, mode))
     table = tmp_path / "colors.txt"
-    table.write_text(TABLE)
+    first = int(numbers or 0)
+    lines = TABLE.splitlines()
+    table.write_text("\n".join(f"{first + i} {line}" if numbers else line for i, line in enumerate(lines)))
     report = imported(tmp_path / "source", tmp_path / "out", classes=table)
     assert report.classes.names == NAMES
+    assert report.classes.ids == (first, first + 1, first + 2)
     assert report.classes.palette == tuple(map(tuple, COLORS.tolist()))
     assert_imported(tmp_path / "out")
 
@@ -152,9 +157,10 @@ def test_names_by_the_value_of_the_pixels(drawn, assert_imported, tmp_path):
     assert_imported(tmp_path / "out")
 
 
-def test_colours_without_a_table_are_numbered(drawn, assert_imported, tmp_path):
+@pytest.mark.parametrize("mode", ["RGB", "P"])
+def test_colours_without_a_table_are_numbered(drawn, assert_imported, tmp_path, mode):
     drawn.write_images(tmp_path / "source" / "images")
-    drawn.write_masks(tmp_path / "source" / "masks", lambda mask: COLORS[mask])
+    drawn.write_masks(tmp_path / "source" / "masks", lambda mask: colored(mask, mode))
     report = imported(tmp_path / "source", tmp_path / "out")
     # In the order of red, green, blue: sea, land, sky.
     assert report.classes.names == ("color_143c8c", "color_5a8c3c", "color_5aa0dc")

@@ -39,7 +39,8 @@ def pythons():
     found = {}
     for version in ("3.11", "3.12", "3.13"):
         installed = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
-        found[version] = shutil.which(f"python{version}") or next(map(str, reversed(installed)), None)
+        # pyenv's own command of that name only works where that version is switched on.
+        found[version] = next(map(str, reversed(installed)), None) or shutil.which(f"python{version}")
     found["{}.{}".format(*sys.version_info)] = sys.executable
     return {version: path for version, path in found.items() if path}
 

@@ -15,7 +15,7 @@ from keras_cacnet.files import user_path
 
 
 def cache_folder() -> Path:
-    """Where records are kept unless one says otherwise.
+    """Find the folder where records are kept unless one says otherwise.
 
     Returns:
         `KERAS_CACNET_DATA` where that is set, else `keras_cacnet` in the user's cache folder.
@@ -169,7 +169,7 @@ def split_checksum(examples: Iterable[bytes]) -> str:
 
 
 def shares_images(dataset: SegmentationDataset, one: str, other: str) -> bool:
-    """Whether two splits of a data set share images on purpose, as VOC's trainval has those of its val.
+    """Tell whether two splits of a data set share images on purpose, as VOC's trainval has those of its val.
 
     Args:
         dataset: the data set.

@@ -103,7 +103,7 @@ class Protocol:
         return None if self.crop_size is None else max(1, math.floor(self.crop_size * self.stride + 1e-6))
 
     def scaled_size(self, height: int, width: int, scale: float) -> tuple[int, int]:
-        """The size of an image at a scale.
+        """Compute the size of an image at a scale.
 
         The long side is rounded up, the short one follows it to the nearest pixel.
 
@@ -125,7 +125,7 @@ class Protocol:
         return {**asdict(self), "scales": list(self.scales), "stride_pixels": self.step}
 
     def to_text(self) -> str:
-        """The protocol in one line; with a single view there is nothing to fuse."""
+        """Say the protocol in one line; with a single view there is nothing to fuse."""
         scales = ", ".join(map(str, self.scales))
         base = "the image" if self.base_size is None else f"a long side of {self.base_size} pixels"
         base += "" if self.image_size is None else f", brought to a long side of {self.image_size} pixels"

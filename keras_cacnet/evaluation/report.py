@@ -180,7 +180,7 @@ class Report:
         }
 
     def to_text(self, protocol: Protocol | None = None) -> str:
-        """A table for the terminal, with how the images were shown to the network where that is given."""
+        """Write a table for the terminal, with how the images were shown to the network where that is given."""
         rows = [("class", *self.measures, "pixels"), *self._rows()]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         table = [
@@ -197,7 +197,7 @@ class Report:
         return "\n".join([*head, *shown, "", *table])
 
     def to_markdown(self, protocol: Protocol | None = None, facts: Mapping[str, Any] | None = None) -> str:
-        """A table for a document.
+        """Write a table for a document.
 
         Args:
             protocol: how the images were shown to the network, to be stated.
@@ -216,7 +216,7 @@ class Report:
         return "\n".join([scores, "", *stated, self._basis(), "", *head, *rows])
 
     def to_dataframe(self) -> Any:
-        """A row for every class: its measures and its pixels.
+        """Give a row for every class: its measures and its pixels.
 
         Raises:
             ImportError: pandas is not installed.
@@ -226,7 +226,7 @@ class Report:
         return pandas.DataFrame(rows, index=pandas.Index(self.names, name="class"))
 
     def plot(self) -> Any:
-        """Bars of every measure by class, as a figure of matplotlib."""
+        """Draw bars of every measure by class, as a figure of matplotlib."""
         from keras_cacnet.visualization.score_figures import class_bars
 
         return class_bars(self.names, self.measures)

@@ -75,7 +75,7 @@ class Segmentation:
         return self._score()
 
     def mask(self, name: str | int) -> np.ndarray:
-        """Where a class is.
+        """Tell where a class is.
 
         Args:
             name: of the class, or its index.
@@ -95,7 +95,7 @@ class Segmentation:
         return self.ids == index
 
     def areas(self) -> dict[str, Area]:
-        """How much of the photograph every class has: pixels and share, also of those that are not there."""
+        """Measure how much of the photograph every class has: pixels and share, also of those that are not there."""
         counts = np.bincount(self.ids.ravel(), minlength=len(self.classes))
         return {
             name: Area(int(count), float(count / self.ids.size))
@@ -103,11 +103,11 @@ class Segmentation:
         }
 
     def overlay(self, alpha: float = 0.5, legend: bool = True) -> Image.Image:
-        """The photograph in the colours of the classes, see `visualization.overlay`, as a Pillow image."""
+        """Show the photograph in the colours of the classes, see `visualization.overlay`, as a Pillow image."""
         return Image.fromarray(overlay(self.image, self.ids, self.classes, alpha, legend))
 
     def to_coco(self, image_id: int = 1) -> dict[str, Any]:
-        """The masks as COCO has them: one annotation for every class that is there, run-length encoded.
+        """Give the masks as COCO has them: one annotation for every class that is there, run-length encoded.
 
         Raises:
             ImportError: pycocotools is not installed (extra `coco`).

@@ -30,7 +30,7 @@ FILES = {
 
 
 def card_paths(export: str | Path) -> tuple[Path, Path]:
-    """Where the card of an export lies, as JSON and as Markdown.
+    """Name the files of an export's card, JSON and Markdown.
 
     Args:
         export: a folder, as of a SavedModel, or a file.
@@ -147,7 +147,7 @@ def write_model_card(export: str | Path, card: dict[str, Any]) -> tuple[Path, Pa
 
 
 def read_model_card(export: str | Path) -> dict[str, Any]:
-    """The card that was written beside an export.
+    """Read the card that was written beside an export.
 
     Args:
         export: the folder or file.
@@ -180,7 +180,7 @@ def changed_files(export: str | Path) -> list[str]:
 
 
 def to_markdown(card: dict[str, Any]) -> str:
-    """The card as people read it."""
+    """Write the card as people read it."""
     training = card["training"]
     lines = [
         f"# {card['name']}",

@@ -43,7 +43,7 @@ class Verification:
     shapes: tuple[tuple[int, ...], ...]
 
     def within(self, precision: str) -> bool:
-        """Whether the export keeps what is promised of its precision.
+        """Tell whether the export keeps what is promised of its precision.
 
         Example:
             >>> found = Verification(0.002, 0.9995, ((1, 32, 32, 3),))

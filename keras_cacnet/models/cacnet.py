@@ -131,7 +131,7 @@ class CaCNet(SegmentationNetwork):
         self.global_pooling = head.global_pooling
 
     def weighting_maps(self, images: Any) -> dict[str, dict[str, Any]]:
-        """The features X, the weights W and the product X* of every head, for Figure 4 of the paper.
+        """Compute the features X, the weights W and the product X* of every head, for Figure 4 of the paper.
 
         Args:
             images: RGB in 0..255.

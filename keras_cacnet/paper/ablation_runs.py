@@ -159,12 +159,12 @@ class Runs:
 
 
 def scored_split(recipe: Recipe) -> str:
-    """The split that the runs of a recipe are scored on: the one for validation, val where it has none."""
+    """Name the split that the runs of a recipe are scored on: the one for validation, val where it has none."""
     return recipe.validation_split or "val"
 
 
 def scored_source(recipe: Recipe, dataset: SegmentationDataset) -> Source:
-    """The images that the runs of a recipe are scored on.
+    """Give the images that the runs of a recipe are scored on.
 
     Args:
         recipe: the settings.

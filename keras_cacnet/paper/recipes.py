@@ -82,7 +82,7 @@ class PaperRecipe:
         return f"runs/{self.name}"
 
     def train_command(self, data_dir: str | Path = "DIR") -> str:
-        """The line that trains it.
+        """Write the line that trains it.
 
         Example:
             >>> from keras_cacnet.paper import recipe_named
@@ -93,7 +93,7 @@ class PaperRecipe:
         return shlex.join([*words, "--start-from", f"runs/{self.starts_from}"] if self.starts_from else words)
 
     def evaluate_command(self, run: str | Path | None = None, data_dir: str | Path = "DIR") -> str | None:
-        """The line that scores it under its protocol; None where no images are left to score.
+        """Write the line that scores it under its protocol; None where no images are left to score.
 
         It takes the last checkpoint: the best one was chosen on the images that are scored.
 
@@ -110,7 +110,7 @@ class PaperRecipe:
         return shlex.join([*words, "--split", split, "--checkpoint", "last", *protocol_words(self.protocol)])
 
     def submit_command(self, run: str | Path | None = None, data_dir: str | Path = "DIR") -> str | None:
-        """The line that writes the archive for the test server; None where there is none.
+        """Give the line that writes the archive for the test server; None where there is none.
 
         Example:
             >>> from keras_cacnet.paper import recipe_named

@@ -78,7 +78,7 @@ class Table:
         return tuple(row.name for row in self.rows)
 
     def cell(self, row: str, column: str) -> str | None:
-        """A cell as printed.
+        """Give a cell as printed.
 
         Args:
             row: name of the row.
@@ -102,7 +102,7 @@ class Table:
         return self.rows[self.names.index(row)].cells[self.columns.index(column)]
 
     def value(self, row: str, column: str) -> float | None:
-        """A cell as a number, without its sign "+" and its unit.
+        """Give a cell as a number, without its sign "+" and its unit.
 
         Args:
             row: name of the row.
@@ -130,7 +130,7 @@ class Table:
         return float(number[1])
 
     def remarks_on(self, row: str, column: str) -> tuple[Remark, ...]:
-        """The remarks on a cell, those on the whole table left out."""
+        """Find the remarks on a cell, those on the whole table left out."""
         return tuple(remark for remark in self.remarks if (row, column) in remark.cells)
 
 

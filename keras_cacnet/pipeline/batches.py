@@ -133,7 +133,7 @@ def evaluation_batches(
     shard: tuple[int, int] = (0, 1),
     num_parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
-    """Makes batches of all examples of a source, in order, at their own size.
+    """Make batches of all examples of a source, in order, at their own size.
 
     The last batch is filled up with examples whose masks are void all over, so that every batch is whole and
     `model.evaluate` scores a source of any size on any number of replicas, which share a batch. Metrics are not
@@ -187,7 +187,7 @@ def window_batches(
     shard: tuple[int, int] = (0, 1),
     num_parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
-    """Cuts every example of a source into windows of one size, for a network that takes no other.
+    """Cut every example of a source into windows of one size, for a network that takes no other.
 
     The windows lie side by side, so that every pixel is scored once. What they lack on the right and at the bottom
     is filled up as in training, with `PADDING` and `VOID`.

@@ -23,7 +23,7 @@ class WorkerLost(RuntimeError):
 
 
 def strategy_for(devices: str = "1", cluster: str | None = None) -> tf.distribute.Strategy:
-    """The `tf.distribute` strategy for what a user asks for; call it before anything else runs on TensorFlow.
+    """Make the `tf.distribute` strategy that a user asks for; call it before anything else runs on TensorFlow.
 
     Args:
         devices: "all" GPUs of this machine, or the first so many of them, such as "2"; without a GPU "1" and "all" are
@@ -65,7 +65,7 @@ def strategy_for(devices: str = "1", cluster: str | None = None) -> tf.distribut
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one of a run that writes its files.
+    """Tell whether this process is the one of a run that writes its files.
 
     Example:
         >>> is_chief(tf.distribute.get_strategy())

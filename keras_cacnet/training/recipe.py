@@ -245,12 +245,12 @@ class Recipe:
         return self.crop_size if self.reweighting in ONE_SIZE else None
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as values that JSON can hold."""
+        """Give the recipe as values that JSON can hold."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Recipe":
-        """The recipe that `to_json` wrote.
+        """Read the recipe that `to_json` wrote.
 
         Raises:
             ValueError: a field that no recipe has.

@@ -95,7 +95,7 @@ class Run:
         return {int(row["epoch"]): float(row["seconds"]) for row in rows}
 
     def checkpoint(self, which: str = "best") -> Path:
-        """The path of a checkpoint.
+        """Find a checkpoint.
 
         Args:
             which: "best", "last", or "previous" for the one before the last.

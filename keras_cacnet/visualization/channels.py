@@ -85,7 +85,7 @@ def choose_channels(
 
 
 def channel_changes(maps: Maps) -> dict[str, np.ndarray]:
-    """How much of X* each channel owes to weights that differ between positions.
+    """Measure how much of X* each channel owes to weights that differ between positions.
 
     With w the mean of W over positions, weighted by `|X|`, it is the mean over positions of `|X* - w X| = |X| |W - w|`:
     what is left of X* when the best single weight of the whole channel, such as SE-Net's, is taken away. It is 0

@@ -36,7 +36,7 @@ class History:
         self.names = list(dict.fromkeys(name for row in self.epochs.values() for name in row))
 
     def to_dataframe(self) -> Any:
-        """A row for every epoch, numbered from 1 on.
+        """Give a row for every epoch, numbered from 1 on.
 
         Raises:
             ImportError: pandas is not installed.

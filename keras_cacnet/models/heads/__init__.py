@@ -35,7 +35,7 @@ __all__ = [
 
 
 def head_of(head: str | Head) -> Head:
-    """A head by its name, or the one that is given.
+    """Find a head by its name, or take the one that is given.
 
     Args:
         head: one of `HEADS`, or a `Head`.

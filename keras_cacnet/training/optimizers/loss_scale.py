@@ -69,5 +69,5 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         self.inner_optimizer.set_weights(weights[own:])
 
     def check_finite(self, grads: Any) -> Any:
-        """Whether the gradients are finite on all replicas."""
+        """Tell whether the gradients are finite on all replicas."""
         return sum_over_replicas(ops.cast(ops.logical_not(super().check_finite(grads)), "int32")) == 0

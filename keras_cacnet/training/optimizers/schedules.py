@@ -46,7 +46,7 @@ class PolyDecay(keras.optimizers.schedules.PolynomialDecay):
 
 
 def poly(learning_rate: float, total_steps: int, power: float = 0.9) -> Any:
-    """The poly policy: learning_rate * (1 - step / total_steps) ** power.
+    """Follow the poly policy: learning_rate * (1 - step / total_steps) ** power.
 
     Args:
         learning_rate: the initial learning rate.

@@ -6,11 +6,17 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from keras_cacnet.arguments import require_count
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.reading import read_example
 from keras_cacnet.datasets.source import Example, Finding, described, require_split
 from keras_cacnet.datasets.split_lists import IMAGE_SUFFIXES, listed_stems
 from keras_cacnet.files import user_path
+from keras_cacnet.tables import html_table, require_pandas
 from keras_cacnet.wording import listed
 
 MASK_SUFFIX = ".png"
@@ -122,6 +128,43 @@ class Folder:
             ValueError: there is no such split.
         """
         return self._listing(split).findings
+
+    def to_dataframe(self) -> Any:
+        """A row for every image: its split, its name, its file and that of its mask.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        pandas = require_pandas("a data set")
+        rows = [
+            {"split": split, "name": one.name, "image": str(one.image), "mask": one.mask and str(one.mask)}
+            for split in self.splits
+            for one in self.source(split)
+        ]
+        return pandas.DataFrame(rows)
+
+    def plot(self, split: str = "train", count: int = 6) -> Any:
+        """Images of a split beside their masks, evenly taken from it, as a figure of matplotlib.
+
+        Args:
+            split: one of `splits`, with masks.
+            count: the number of images.
+
+        Raises:
+            ValueError: there is no such split, no image in it, or an image or a mask that cannot be read.
+        """
+        from keras_cacnet.visualization import batch_figure
+
+        source = self.source(split)
+        places = dict.fromkeys(np.linspace(0, len(source) - 1, require_count("count", count)).astype(int).tolist())
+        pairs = [read_example(source[place], self.classes) for place in places] if source else []
+        return batch_figure([image for image, _ in pairs], [mask for _, mask in pairs], self.classes)
+
+    def _repr_html_(self) -> str:
+        sizes = [(split, f"{len(self.source(split)):,}") for split in self.splits]
+        table = zip(self.classes.ids, self.classes.names, self.classes.palette, strict=True)
+        rows = [(name, str(index), "#{:02x}{:02x}{:02x}".format(*color)) for index, name, color in table]
+        return html_table(("split", "images"), sizes, self.name) + html_table(("class", "id", "colour"), rows)
 
     def _listing(self, split: str) -> "_Listing":
         require_split(split, self.splits, self.name)

@@ -31,6 +31,12 @@ def workplace(tmp_path_factory, write_coast):
     return root
 
 
+def test_train_leaves_a_page(workplace):
+    page = (workplace / "run" / "report.html").read_text()
+    assert "2 of val" in page or "all images of val" in page
+    assert page.count("<img") == 3 * 2 + 2 * 6  # the better and the worse of two images, and six crops
+
+
 def test_check_exits_by_what_it_finds(workplace, tmp_path, capsys):
     assert main(["check", "--data", str(workplace / "coast")]) == 0
     assert "sky" in capsys.readouterr().out
@@ -176,7 +182,7 @@ def test_export_serves(workplace):
 
 
 def test_resume_takes_data_and_recipe_from_the_run(workplace, capsys):
-    assert main(["train", "--output", str(workplace / "run"), "--resume", "--verbose", "0"]) == 0
+    assert main(["train", "--output", str(workplace / "run"), "--resume", "--verbose", "0", "--no-report"]) == 0
     assert main(["train", "--output", str(workplace / "run"), "--resume", "--set", "seed=5", "--verbose", "0"]) == 2
     assert "seed 0 -> 5" in capsys.readouterr().err
 

@@ -24,9 +24,10 @@ SLOW = [pytest.param(precision, marks=pytest.mark.slow) for precision in ("bfloa
 @pytest.mark.parametrize("precision", ["float16", *SLOW])
 def test_a_run_is_trained_saved_and_scored_in_its_precision(coast, tmp_path, precision):
     run = tmp_path / "run"
-    words = ["train", "--data", coast, "--output", str(run), "--verbose", "0", "--precision", precision]
+    words = ["train", "--data", coast, "--output", str(run), "--verbose", "0", "--no-report", "--precision", precision]
     assert main([*words, *SETTINGS.split()]) == 0
     assert json.loads((run / "config.json").read_text())["recipe"]["precision"] == precision
+    assert not (run / "report.html").exists()
     model = keras.models.load_model(run / "best.keras")
     assert {layer.compute_dtype for layer in model.decoder.layers if layer.name.endswith("_conv")} == {precision}
     optimizer = keras.models.load_model(run / "last.keras").optimizer
@@ -47,7 +48,7 @@ def test_two_precisions_are_refused(coast, tmp_path, capsys):
 
 
 def test_resuming_keeps_the_precision(coast, tmp_path, capsys):
-    run = ["train", "--data", coast, "--output", str(tmp_path / "run"), "--verbose", "0"]
+    run = ["train", "--data", coast, "--output", str(tmp_path / "run"), "--verbose", "0", "--no-report"]
     assert main([*run, "--precision", "bfloat16", *SETTINGS.split(), "precision=bfloat16"]) == 0
     assert main([*run, "--resume"]) == 0
     assert main([*run, "--resume", "--precision", "float32"]) == 2

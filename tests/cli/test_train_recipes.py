@@ -39,7 +39,19 @@ def cache(tmp_path, monkeypatch):
 def test_laptop_and_then_finetune_in_one_command(coast, tmp_path, capsys, cache, monkeypatch):
     monkeypatch.setattr("keras_cacnet.training.purposes._MOST_EPOCHS", 7)
     output = tmp_path / "run"
-    words = ["train", "--recipe", "finetune", "--data", str(coast), "--output", str(output), "--verbose", "0", *SMALL]
+    words = [
+        "train",
+        "--recipe",
+        "finetune",
+        "--data",
+        str(coast),
+        "--output",
+        str(output),
+        "--verbose",
+        "0",
+        "--no-report",
+        *SMALL,
+    ]
     with small_networks():
         assert main([*words, "image_size=40", "epochs=1"]) == 0
     printed = capsys.readouterr().out

@@ -1,6 +1,7 @@
 """A folder of one's own: pairing, order, and what it says of a wrong one."""
 
 import os
+import sys
 import unicodedata
 
 import numpy as np
@@ -248,3 +249,25 @@ def test_deep_images_are_read_by_their_upper_byte(folder, suffix):
     folder.image("train", f"deep{suffix}", Image.fromarray(deep >> 4))
     (warning,) = check_dataset(data, progress=False).findings
     assert warning.message.startswith("16 bits, of which only the lower 12 are used: it is read nearly black")
+
+
+def test_a_notebook_shows_a_table_a_figure_and_a_data_frame(write_coast, tmp_path, monkeypatch):
+    data = Folder(write_coast(tmp_path / "coast"))
+    shown = data._repr_html_()
+    for row in ("train</td><td>4", "val</td><td>2", "sky</td><td>0</td><td>#5aa0dc", "sea</td><td>1</td><td>#143c8c"):
+        assert row in shown
+    figure = data.plot("val", count=5)  # it has two images
+    pictures = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(pictures) == 4
+    with Image.open(data.source("val")[1].image) as image:
+        np.testing.assert_array_equal(pictures[2], np.asarray(image))
+    with pytest.raises(ValueError, match="no split 'dev'"):
+        data.plot("dev")
+    frames = []
+    monkeypatch.setitem(sys.modules, "pandas", type("pandas", (), {"DataFrame": frames.append}))
+    data.to_dataframe()
+    ((first, *_, last),) = frames
+    assert first == {"split": "train", "name": "0", "image": str(data.path / "images/train/0.png")} | {
+        "mask": str(data.path / "labels/train/0.png")
+    }
+    assert (last["split"], last["name"]) == ("val", "1")

@@ -389,7 +389,7 @@ def test_voc_from_trainaug_to_trainval(voc, tmp_path, monkeypatch, capsys, write
     monkeypatch.chdir(tmp_path)
     first, second = "voc2012_resnet101", "voc2012_resnet101_finetune"
     words = [f"{name}={setting_text(value)}" for name, value in TINY.items()]
-    common = ["--data-dir", str(voc), "--verbose", "0", "--set", *words, "epochs=1"]
+    common = ["--data-dir", str(voc), "--verbose", "0", "--no-report", "--set", *words, "epochs=1"]
     assert main(["train", "--recipe", second, *common]) == 2
     assert f"starts from a run of {first}: give it, such as --start-from runs/{first}" in capsys.readouterr().err
     write_run(tmp_path / "runs" / first, SHORT, CLASSES, "voc2012/trainaug", first)
@@ -419,7 +419,7 @@ def test_voc_from_trainaug_to_trainval(voc, tmp_path, monkeypatch, capsys, write
     assert f"started from {tmp_path / 'runs' / first}, not from runs/{second}" in capsys.readouterr().err
     shutil.move(f"runs/{first}", "elsewhere")
     # The folder of the data set comes from config.json.
-    assert main(["train", "--output", f"runs/{second}", "--resume"]) == 0
+    assert main(["train", "--output", f"runs/{second}", "--resume", "--no-report"]) == 0
 
     # Scores on what it was trained on are refused in training, directly or by way of the former run, ...
     for words in (

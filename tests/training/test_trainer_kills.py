@@ -34,7 +34,17 @@ def words(data, output, *more, epochs=3, save_every=1):
     start = [sys.executable, "-m", "keras_cacnet", "train", "--data", data, "--output", output, "--resume"]
     return [
         *map(str, start),
-        *("--save-every", str(save_every), "--verbose", "0", *more, "--set", *SETTINGS, f"epochs={epochs}"),
+        *(
+            "--save-every",
+            str(save_every),
+            "--verbose",
+            "0",
+            "--no-report",
+            *more,
+            "--set",
+            *SETTINGS,
+            f"epochs={epochs}",
+        ),
     ]
 
 

@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import keras
+
+_AVERAGED: WeakSet[keras.Model] = WeakSet()
+"""The networks whose averages are in the place of their weights."""
 
 
 def swap_averages(model: keras.Model) -> None:
@@ -42,9 +46,14 @@ def swap_averages(model: keras.Model) -> None:
 
 @contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
-    """Have the averages in the place of the weights, for a while."""
+    """Have the averages in the place of the weights, for a while; within such a while they stay there."""
+    if model in _AVERAGED:
+        yield
+        return
     swap_averages(model)
+    _AVERAGED.add(model)
     try:
         yield
     finally:
+        _AVERAGED.discard(model)
         swap_averages(model)

@@ -175,11 +175,12 @@ class Loop:
                 saver.after_step(self)
             self._stop_if(asked, stop, saver)
         logs = _floats(self._results())
-        if self.validation and (self.validation.epochs is None or epoch + 1 in self.validation.epochs):
-            with averaged(self.model):
+        # What is scored, and shown by callbacks, is what will be saved.
+        with averaged(self.model):
+            if self.validation and (self.validation.epochs is None or epoch + 1 in self.validation.epochs):
                 logs |= self._scores(self.validation, saver, stop)
-        self.epochs_done += 1
-        calls.on_epoch_end(epoch, logs)
+            self.epochs_done += 1
+            calls.on_epoch_end(epoch, logs)
         if saver:
             saver.after_epoch(self, logs)
 

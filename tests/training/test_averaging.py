@@ -96,6 +96,18 @@ def test_a_run_that_goes_on_is_one_that_was_not_broken_off(tmp_path):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_a_run_that_is_stopped_while_it_is_scored_saves_the_same(tmp_path):
+    loop = run(tmp_path / "run", network())
+    checkpoints = Checkpoints(tmp_path)
+    before = state(loop.model)
+    with averaged(loop.model):
+        checkpoints.save(loop)
+    resumed, _ = Checkpoints(tmp_path).resume()
+    for found, same, expected in zip(state(resumed), state(loop.model), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(same, expected)
+
+
 def test_what_is_scored_and_saved_is_the_average(tmp_path):
     loop = run(tmp_path, network())
     weights = loop.model.get_weights()

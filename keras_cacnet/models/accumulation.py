@@ -70,7 +70,7 @@ def require_accumulation(accumulate: int, loss: Any) -> None:
 
 
 def parts_of(count: int, inputs: Mapping[str, Any], masks: Any, weights: Any) -> list[dict[str, Any]]:
-    """A batch in parts of equal size, in order, each with its inputs, masks and weights."""
+    """Split a batch into parts of equal size, in order, each with its inputs, masks and weights."""
     import tensorflow as tf
 
     size = masks.shape[0]

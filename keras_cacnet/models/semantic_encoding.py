@@ -93,7 +93,7 @@ def semantic_encoding_loss(
 def presence_weights(
     masks: Any, num_classes: int, ignore_class: int | None, sample_weight: Any, dtype: Any
 ) -> tuple[Any, Any]:
-    """Which classes are in each image, and how much the image weighs: 0 without a pixel that has a class.
+    """Tell which classes are in each image, and how much the image weighs: 0 without a pixel that has a class.
 
     Args:
         masks, num_classes, ignore_class: as for `classes_present`.

@@ -102,7 +102,7 @@ def blurred(image: tf.Tensor, deviation: tf.Tensor, radius: int) -> tf.Tensor:
 
 
 def to_and_fro(length: tf.Tensor, size: tf.Tensor | int, before: tf.Tensor | int = 0) -> tf.Tensor:
-    """Indices of a row of pixels that is filled up with its mirror image on both sides.
+    """Give the indices of a row of pixels that is filled up with its mirror image on both sides.
 
     Args:
         length: pixels of the row.

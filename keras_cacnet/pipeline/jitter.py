@@ -56,6 +56,6 @@ class Jitter:
                 raise ValueError(f"{entry.name} must be at most {limit:g}, got {value:g}")
 
     def margin(self, crop_size: int) -> int:
-        """Pixels around a crop that come into it when it is turned."""
+        """Count the pixels around a crop that come into it when it is turned."""
         angle = math.radians(min(self.rotation, 45))
         return math.ceil(crop_size / 2 * (math.cos(angle) + math.sin(angle) - 1))

@@ -69,7 +69,7 @@ def compiled_network(
 
 
 def optimizer_of(recipe: Recipe, total_steps: int) -> keras.optimizers.Optimizer:
-    """The optimizer of a recipe, with its learning rate over all steps of the run.
+    """Build the optimizer of a recipe, with its learning rate over all steps of the run.
 
     Example:
         >>> adamw = optimizer_of(Recipe(optimizer="adamw", schedule="cosine", warmup_steps=10), total_steps=100)

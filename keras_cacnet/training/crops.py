@@ -13,7 +13,7 @@ from keras_cacnet.training.recipe import Recipe
 
 
 def crop_settings(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe says of the crops, by the arguments of `training_batches` and `Views`.
+    """Say what a recipe does to its crops, by the arguments of `training_batches` and `Views`.
 
     Example:
         >>> crop_settings(Recipe())["scale_range"]

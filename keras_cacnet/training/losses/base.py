@@ -72,7 +72,7 @@ class SegmentationLoss(keras.losses.Loss):
         self._given_dtype = None if dtype is None else self.dtype
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, divisor: Any = None) -> Any:
-        """The loss of a batch.
+        """Compute the loss of a batch.
 
         Args:
             y_true: class ids, (B, H, W) or (B, H, W, 1), whole numbers of any type.
@@ -92,7 +92,7 @@ class SegmentationLoss(keras.losses.Loss):
         return summed / ops.where(divisor == 0, ops.ones_like(divisor), divisor)
 
     def sums(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, Any]:
-        """The summed loss and what a mean divides it by: the sum of the weights, or the number of pixels or images.
+        """Sum up the loss, and what a mean divides it by: the sum of the weights, or the number of pixels or images.
 
         Args:
             y_true, y_pred, sample_weight: as for the loss itself.
@@ -104,7 +104,7 @@ class SegmentationLoss(keras.losses.Loss):
         return ops.sum(terms.losses), self._divisor(terms)
 
     def divisor(self, y_true: Any, like: Any, sample_weight: Any = None) -> Any:
-        """What a mean divides by, from masks and weights only.
+        """Find what a mean divides by, from masks and weights only.
 
         Added up over the parts of a batch, it makes the losses of the parts add up to that of the batch.
 
@@ -125,7 +125,7 @@ class SegmentationLoss(keras.losses.Loss):
         return self._divisor(self._weights(read_masks(y_true, logits, self.ignore_class), logits, sample_weight))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of every pixel, (B, H, W), or image, (B,); 0 where it is void."""
+        """Compute the loss of every pixel, (B, H, W), or image, (B,); 0 where it is void."""
         return self._terms(y_true, self._logits(y_pred), None).losses
 
     def _terms(self, y_true: Any, logits: Any, sample_weight: Any) -> Terms:

@@ -196,7 +196,7 @@ class OhemCrossentropy(ImageLoss):
 
 
 def smoothed(ids: Any, logits: Any, label_smoothing: float) -> Any:
-    """Cross-entropy with a share of the target spread over all classes, (B, H, W)."""
+    """Compute cross-entropy with a share of the target spread over all classes, (B, H, W)."""
     entropies = ops.sparse_categorical_crossentropy(ids, logits, from_logits=True)
     if not label_smoothing:
         return entropies

@@ -126,7 +126,7 @@ def numbers_in(text: str) -> dict[str, float] | list[float]:
 
 
 def require_class_weights(text: str) -> str:
-    """A rule's name, or the text of numbers that `class_weights` reads.
+    """Check the name of a rule, or the text of numbers that `class_weights` reads.
 
     Raises:
         ValueError: neither, with the nearest rule.

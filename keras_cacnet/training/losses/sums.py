@@ -75,11 +75,11 @@ class WeightedSum(keras.losses.Loss):
         )
 
     def divisor(self, y_true: Any, like: Any, sample_weight: Any = None) -> list[Any]:
-        """What the mean of each loss divides by; see `SegmentationCrossentropy.divisor`."""
+        """Find what the mean of each loss divides by; see `SegmentationCrossentropy.divisor`."""
         return [loss.divisor(y_true, like, sample_weight) for loss in self.losses]
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The sum, as of the losses themselves."""
+        """Compute the sum, as of the losses themselves."""
         return self(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:

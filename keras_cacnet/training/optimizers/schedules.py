@@ -125,7 +125,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def cosine(learning_rate: float, total_steps: int) -> Any:
-    """Half a cosine: learning_rate * (1 + cos(pi * step / total_steps)) / 2, by Keras' `CosineDecay`.
+    """Follow half a cosine: learning_rate * (1 + cos(pi * step / total_steps)) / 2, by Keras' `CosineDecay`.
 
     Args:
         learning_rate: the initial learning rate.

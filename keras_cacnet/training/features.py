@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -31,14 +31,14 @@ from keras_cacnet.wording import size_text
 FORM = 2
 """Counts up with whatever changes what a cache holds."""
 
-_SHARD_BYTES, _MOST_SHARDS = 2**25, 128
+_SHARD_BYTES = 2**25
 _BATCH = 16
 _MASKS = "masks"
 
 
 @dataclass(frozen=True)
 class Features:
-    """The features of all views of a source's images, in a folder of memory-mapped arrays.
+    """The features of all views of a source's images, in a folder of arrays.
 
     A view has the levels that the network trains on, "P5" and with an auxiliary head "P4", and its mask on the grid of
     the loss; where that reaches over the view it is void.
@@ -113,8 +113,8 @@ class Features:
 
     @property
     def shard_size(self) -> int:
-        """Views in a file: some 32 MB, and no more files than a process may hold open."""
-        return max(1, _SHARD_BYTES // self._view_bytes, -(-self.count // _MOST_SHARDS))
+        """Views in a file: some 32 MB."""
+        return max(1, _SHARD_BYTES // self._view_bytes)
 
     def missing(self) -> list[int]:
         """The numbers of the shards that are not there, or not whole."""
@@ -185,14 +185,14 @@ class Features:
         """
         check_shard(shard)
         shards = range(-(-self.count // self.shard_size))
-        opened = [arrays for number in shards if (arrays := self._opened(number)) is not None]
+        opened = [_Rows.of(arrays) for number in shards if (arrays := self._opened(number)) is not None]
         if len(opened) < len(shards):
             raise ValueError(f"{self.folder} is not complete: fill it first")
         share, names = batch_size // shard[1], (*self.shapes, _MASKS)
 
         def gather(numbers: np.ndarray) -> tuple[np.ndarray, ...]:
             places = [divmod(int(number), self.shard_size) for number in numbers]
-            return tuple(np.stack([opened[one][name][place] for one, place in places]) for name in names)
+            return tuple(np.stack([opened[one][name].read(place) for one, place in places]) for name in names)
 
         def batch(step: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             first = step * batch_size + shard[0] * share
@@ -231,7 +231,7 @@ class Features:
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
-    def _opened(self, shard: int) -> dict[str, np.ndarray] | None:
+    def _opened(self, shard: int) -> dict[str, np.memmap] | None:
         """The arrays of a shard, mapped; None where they are not there or not whole."""
         count = min(self.shard_size, self.count - shard * self.shard_size)
         wanted = {name: ((count, *array.shape[1:]), array.dtype) for name, array in self._empty(0).items()}
@@ -292,6 +292,30 @@ def features_key(model: SegmentationNetwork, views: Views, dtype: str, digest: s
         if variable.dtype != "uint32":  # the random state of a dropout does nothing here
             total.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
     return total.hexdigest()
+
+
+class _Rows(NamedTuple):
+    """The rows of an array in a file, each read when it is asked for.
+
+    TensorFlow keeps what a stream calls as long as the process lives, and mappings would stay open with it: a process
+    that trains one network after another would run out of files.
+    """
+
+    path: str
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, arrays: dict[str, np.memmap]) -> dict[str, "_Rows"]:
+        return {
+            name: cls(str(array.filename), array.offset, array.shape[1:], array.dtype) for name, array in arrays.items()
+        }
+
+    def read(self, row: int) -> np.ndarray:
+        count = math.prod(self.shape)
+        start = self.offset + row * count * self.dtype.itemsize
+        return np.fromfile(self.path, self.dtype, count, offset=start).reshape(self.shape)
 
 
 def _wide(levels: dict[str, Any]) -> dict[str, Any]:

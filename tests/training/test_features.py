@@ -1,6 +1,8 @@
 """Cached features: training on them is training on the same views of the images, whatever comes between."""
 
+import os
 import signal
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -198,6 +200,16 @@ def test_broken_off_it_goes_on(dataset, monkeypatch):
     monkeypatch.setenv("KERAS_CACNET_DATA", str(features.folder))
     wanted = [np.array(x["P5"]) for x, _ in filled(network, dataset).batches(batch_size=5, steps=2, seed=0)]
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="open files are read off /proc")
+def test_no_file_stays_open_behind_a_run(dataset):
+    features = filled(build(), dataset)
+    for _ in features.batches(batch_size=5, steps=2, seed=0):
+        pass
+    assert str(features.folder) not in Path("/proc/self/maps").read_text()
+    opened = [os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()]
+    assert not [path for path in opened if path.startswith(str(features.folder))]
 
 
 def test_another_key_for_whatever_changes_the_features(dataset, tmp_path):

@@ -1,4 +1,4 @@
-"""The stream of batches: order, resumption, parallel readers, and what becomes of an error."""
+"""The stream of batches: order, resumption, and parallel readers."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_cacnet.datasets import VOID, ClassTable, Example, open_dataset, read_example
-from keras_cacnet.pipeline import evaluation_batches, reading_error, training_batches, window_batches
+from keras_cacnet.pipeline import evaluation_batches, training_batches, window_batches
 
 TABLE = ClassTable(("a", "b", "c"), ((0, 0, 0),) * 3, (0, 1, 2))
 SIZES = [(40, 30), (24, 50), (33, 33), (20, 20), (61, 37), (30, 44), (25, 25)]
@@ -236,48 +236,6 @@ def test_nothing_to_read():
     ):
         with pytest.raises(ValueError, match="no examples"):
             make()
-
-
-def broken(tmp_path):
-    path = tmp_path / "un été.jpg"
-    path.write_bytes(b"not an image")
-    return [Example("un été", path, png(np.zeros((4, 4), "uint8")))], path
-
-
-def test_a_broken_file_names_itself_through_fit(tmp_path):
-    source, path = broken(tmp_path)
-    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 1)])
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=VOID))
-    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
-        model.fit(stream(source), verbose=0, shuffle=False)
-    message = reading_error(raised.value)
-    assert message.startswith(f"{path}: not an image that can be read")
-    assert "\n" not in message
-    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
-        model.evaluate(evaluation_batches(source, TABLE), verbose=0)
-    assert reading_error(raised.value) == message
-
-
-def test_a_name_that_is_no_text_is_named_too():
-    source = [Example("odd", Path("/nowhere/\udcff.jpg"), png(np.zeros((4, 4), "uint8")))]
-    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
-        arrays(evaluation_batches(source, TABLE))
-    assert reading_error(raised.value) == r"/nowhere/\udcff.jpg: no such file."
-
-
-def test_unknown_ids_name_their_file_through_the_stream():
-    source = Source()
-    source[3] = Example("e3", source[3].image, png(np.full(SIZES[3], 77, "uint8")))
-    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
-        arrays(stream(source))
-    assert reading_error(raised.value).startswith("e3 (mask): id 77 (400 pixels) is not in the class table")
-
-
-def test_other_errors_are_not_the_readers():
-    assert reading_error(ValueError("labels/a.png: something")) is None
-    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
-        tf.reshape(tf.zeros(3), (2, 2))
-    assert reading_error(raised.value) is None
 
 
 def test_camvid(shared_data):

@@ -64,6 +64,15 @@ def test_a_break_loses_nothing(source, tmp_path, monkeypatch, snapshot):
     assert snapshot(source) == before
 
 
+def test_ctrl_c_says_how_to_go_on(source, tmp_path, monkeypatch, capsys):
+    def interrupted(*one):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing.Target, "_write", interrupted)
+    assert main(["import", str(source), "--output", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err == "\ninterrupted; what was written is kept: the same command goes on\n"
+
+
 def test_an_import_of_something_else_is_not_written_over(source, tmp_path):
     import_folder(source, tmp_path / "out", progress=False)
     for options in ({"seed": 1}, {"split": (0.5, 0.5)}, {"classes": ["a", "b", "c"]}):

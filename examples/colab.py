@@ -123,7 +123,7 @@ kc.training.train(kc.training.Job(tuned, data, "runs/tuned", start_from="runs/fr
 Image("runs/frozen/curve.png")
 
 # %%
-report = kc.evaluation.evaluate(model, val, classes, progress=False)
+report = kc.evaluation.evaluate(model, data, progress=False)
 print(report.to_text())
 
 # %% [markdown]

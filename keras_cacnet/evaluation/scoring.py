@@ -1,27 +1,31 @@
 """Scores of a model over a data set: on whole images at their own size, or under a protocol."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_cacnet.datasets.classes import VOID, ClassTable
+from keras_cacnet.datasets.source import Example, SegmentationDataset, Source
 from keras_cacnet.evaluation.boundary import boundary_counts
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.evaluation.prediction import ids
 from keras_cacnet.evaluation.protocol import WHOLE, Protocol
 from keras_cacnet.evaluation.report import Report, require_absent_rule
 from keras_cacnet.models.interface import require_class_count
+from keras_cacnet.pipeline.batches import evaluation_batches
 from keras_cacnet.progress import Progress
 from keras_cacnet.wording import listed
 
 
 def evaluate(
     model: keras.Model,
-    batches: Iterable[tuple[Any, Any]],
-    classes: ClassTable,
+    data: SegmentationDataset | Source | Iterable[tuple[Any, Any]],
+    classes: ClassTable | None = None,
     *,
+    split: str = "val",
     protocol: Protocol = WHOLE,
     absent: str = "ignore",
     progress: bool = True,
@@ -38,8 +42,10 @@ def evaluate(
 
     Args:
         model: takes RGB in 0..255 and gives logits of the size of its input.
-        batches: a `tf.data.Dataset` or another iterable of (images, masks); sizes may change between batches.
-        classes: the classes the masks are numbered by.
+        data: a data set, whose split is scored; or the examples of one; or batches, a `tf.data.Dataset` or another
+            iterable of (images, masks), whose sizes may change from one to the next.
+        classes: the classes the masks are numbered by; a data set knows its own.
+        split: the split of a data set.
         protocol: scales, mirror images and windows; by default every image is shown whole, once.
         absent: how the mean treats a class absent from prediction and truth: "ignore" or "zero", see `Report`.
         progress: show how far it has come.
@@ -74,6 +80,14 @@ def evaluate(
     """
     require_tensorflow("evaluation")
     require_absent_rule(absent)
+    batches: Any = data
+    if hasattr(batches, "source"):
+        classes, batches = classes or batches.classes, batches.source(split)
+    if classes is None:
+        raise ValueError("classes is missing: give the ClassTable of the masks, or a data set, which knows its own")
+    if _are_examples(batches):
+        origin, count = partial(_origin, batches), len(batches)
+        batches = evaluation_batches(batches, classes)
     require_class_count(model, len(classes))
     # One cell per pair of truth and prediction, and a last one for void.
     cells = np.zeros(len(classes) ** 2 + 1, "int64")
@@ -110,6 +124,14 @@ def evaluate(
         bar.close()
     confusion = cells[:-1].reshape(len(classes), len(classes))
     return Report(confusion, classes.names, absent, scored, int(cells[-1]), boundaries)
+
+
+def _are_examples(data: Any) -> bool:
+    return hasattr(data, "__getitem__") and len(data) > 0 and isinstance(data[0], Example)
+
+
+def _origin(source: Source, index: int) -> str:
+    return source[index].image_origin
 
 
 def _arrays(batch: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -56,6 +56,21 @@ def test_a_cacnet_is_scored_on_whole_images(classes):
     assert report.pixels == expected.sum()
 
 
+def test_a_data_set_or_its_examples_are_scored_as_their_batches_are(build_model, write_coast, tmp_path):
+    model, data = build_model(2), kc.datasets.open_dataset(write_coast(tmp_path / "coast"))
+    batches = kc.pipeline.evaluation_batches(data.source("train"), data.classes)
+    wanted = evaluate(model, batches, data.classes, progress=False).confusion
+    assert wanted.sum() == 4 * 40 * 44
+    np.testing.assert_array_equal(evaluate(model, data, split="train", progress=False).confusion, wanted)
+    found = evaluate(model, data.source("train"), data.classes, progress=False)
+    np.testing.assert_array_equal(found.confusion, wanted)
+    assert evaluate(model, data, progress=False).images == 2
+    with pytest.raises(ValueError, match="classes is missing: give the ClassTable of the masks, or a data set"):
+        evaluate(model, batches, progress=False)
+    with pytest.raises(ValueError, match="did you mean val"):
+        evaluate(model, data, split="vall", progress=False)
+
+
 def test_one_trace_serves_all_sizes(model, classes):
     def data():
         yield from batches_of(SIZES)

@@ -71,8 +71,8 @@ train = kc.pipeline.training_batches(
 )
 val = kc.pipeline.evaluation_batches(data.source("val"), classes)
 images, masks = next(iter(train))
-pictures = [np.asarray(image, "uint8") for image in images[:4]]
-figure = kc.visualization.comparison_figure(pictures, {"Mask": list(np.asarray(masks[:4]))}, classes)
+pictures = [np.asarray(image, "uint8") for image in images[:2]]
+figure = kc.visualization.comparison_figure(pictures, {"Mask": list(np.asarray(masks[:2]))}, classes)
 figure.savefig("batch.png")
 Image("batch.png")
 

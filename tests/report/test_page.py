@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import harness
 from keras_cacnet.cli import main
 from keras_cacnet.datasets import open_dataset, read_example
 from keras_cacnet.evaluation import evaluate, ids
@@ -18,6 +17,7 @@ from keras_cacnet.files import write_json
 from keras_cacnet.pipeline import evaluation_batches
 from keras_cacnet.report import find, write_report
 from keras_cacnet.training import Recipe, Run
+from small_networks import small_network
 
 RECIPE = Recipe(crop_size=32, batch_size=2, epochs=2)
 
@@ -52,7 +52,7 @@ def place(write_coast, tmp_path_factory):
     config = {"recipe_name": None, "data": str(data), "start_from": None, "images": {"train": 4, "val": 4}}
     config |= {"recipe": RECIPE.to_json(), "trained_on": [f"{data}/train"], "steps_per_epoch": 2, "command": ["train"]}
     write_json(run / "config.json", {**config, "versions": {"keras": "3"}, "hardware": {"processors": 2}})
-    harness.small_network(2, seed=2).save(run / "best.keras")
+    small_network(2, seed=2).save(run / "best.keras")
     (run / "log.csv").write_text("epoch,loss,val_mean_iou\n0,1.5,0.25\n1,1.25,0.5\n")
     (run / "times.csv").write_text("epoch,seconds\n0,30.0\n1,10.0\n")
     write_json(run / "validation.json", {"best": {"epoch": 1, "confusion": [[30, 10], [20, 40]]}})

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import harness
 from keras_cacnet.datasets import open_dataset
 from keras_cacnet.evaluation import Protocol, evaluate
 from keras_cacnet.pipeline import evaluation_batches
 from keras_cacnet.training.losses import SegmentationCrossentropy
 from keras_cacnet.training.metrics import MeanIoU
 from keras_cacnet.training.observing import Observations, Times, spread
+from small_networks import small_network
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def events(folder):
 
 
 def test_counts_pictures_and_scores_of_every_validated_epoch(data, tmp_path):
-    networks = [harness.small_network(2, seed=seed) for seed in (1, 2, 3)]
+    networks = [small_network(2, seed=seed) for seed in (1, 2, 3)]
     source, metric = data.source("val"), MeanIoU(2)
     observations = Observations(tmp_path, metric, data.classes, spread(source), Protocol())
     reports = []

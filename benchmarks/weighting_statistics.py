@@ -219,7 +219,8 @@ def draw(found: dict[str, Any], path: Path) -> None:
             label = f"{name}: {weights['saturated']:.0%} of the sigmoids saturated"
             axes.stairs(weights["histogram"], edges, label=label)
         axes.set(title=f"W of the first head, {title}", xlabel="W", ylabel="share")
-        axes.legend(frameon=False, fontsize="small")
+        axes.set_ylim(0, 1.35 * axes.get_ylim()[1])  # room for the legend
+        axes.legend(frameon=False, fontsize="small", loc="upper right")
     parts = [[head["kernels"]["share_between_images"] for head in one["heads"].values()] for one in found.values()]
     shares.bar_label(shares.bar(list(found), [100 * np.mean(part) for part in parts]), fmt="%.1f")
     shares.set(title="share of D's variance that is between images", ylabel="%")
@@ -231,7 +232,8 @@ def draw(found: dict[str, Any], path: Path) -> None:
         scores.bar_label(bars, fmt="%+.1f", fontsize="small")
     scores.set_xticks(np.arange(3) + 0.4 - width / 2, list(one["mean_iou_by_kernels"])[1:])
     scores.set(title="mIoU with other kernels, less with its own", ylabel="points")
-    scores.legend(frameon=False, fontsize="small")
+    scores.set_ylim(top=-0.35 * scores.get_ylim()[0])
+    scores.legend(frameon=False, fontsize="small", loc="upper right")
     figure.savefig(path, format="png")
 
 

@@ -24,7 +24,7 @@ from keras_cacnet.files import write_json
 from keras_cacnet.pipeline.batches import evaluation_batches
 from keras_cacnet.training.checkpoints import TrainingWarning
 from keras_cacnet.training.recipe import Recipe
-from keras_cacnet.training.run import begun
+from keras_cacnet.training.run import Run, begun
 from keras_cacnet.training.start import Job
 from keras_cacnet.training.trainer import train
 
@@ -52,8 +52,8 @@ class Runs:
     """Training runs that rows and tables share.
 
     The folder of a run is named by its recipe, seed included, and by the data: the name, classes and numbers of
-    images. Two rows of the same recipe have one run. A run that was broken off goes on from its last checkpoint;
-    scores are kept beside it, one file a protocol.
+    images. Two rows of the same recipe have one run, and runs from before a recipe had all its settings are found. A run
+    that was broken off goes on from its last checkpoint; scores are kept beside it, one file a protocol.
 
     Args:
         folder: where the runs are; made where it is not there.
@@ -94,7 +94,12 @@ class Runs:
             "classes": self.dataset.classes.names,
             "images": {split: len(self.dataset.source(split)) for split in sorted(splits)},
         }
-        return self.folder / f"{_label(recipe)}_{_digest({'recipe': recipe.to_json(), 'data': data})}"
+        path = self.folder / f"{_label(recipe)}_{_digest({'recipe': recipe.to_json(), 'data': data})}"
+        if path.is_dir():
+            return path
+        # A setting that is new since then, at its default, gives the same recipe another name.
+        others = sorted(self.folder.glob(f"{_label(recipe)}_*"))
+        return next((one for one in others if _holds(one, recipe, data)), path)
 
     def scores_path(self, recipe: Recipe, protocol: Protocol) -> Path:
         """The file of a run's scores under a protocol."""
@@ -181,6 +186,17 @@ def scored_source(recipe: Recipe, dataset: SegmentationDataset) -> Source:
             "of training images; train on another split (--set split=...)"
         )
     return source
+
+
+def _holds(folder: Path, recipe: Recipe, data: Mapping[str, Any]) -> bool:
+    try:
+        run = Run(folder)
+        config = run.config
+        images = {split: config["images"][split] for split in data["images"]}
+        found = (Path(config["data"]).name, run.classes.names, images)
+        return run.recipe == recipe and found == (data["name"], data["classes"], data["images"])
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _last_loss(log: Path) -> float | None:

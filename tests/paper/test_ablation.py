@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,8 +57,6 @@ def test_only_what_is_scored(bench, base):
 
 
 def test_other_data_or_settings_are_other_runs(bench, base):
-    from dataclasses import replace
-
     paths = {bench.runs.path(one) for one in (base, replace(base, seed=1), replace(base, epochs=4))}
     bench.runs.dataset.name = "beaches/dunes"
     paths.add(bench.runs.path(base))
@@ -66,6 +65,21 @@ def test_other_data_or_settings_are_other_runs(bench, base):
     assert len(paths) == 5
     assert all(path.name.startswith("resnet14_narrow_cac2_k3_d123_gp_seed") for path in paths)
     assert "fcn" in bench.runs.path(replace(base, num_heads=0)).name
+
+
+def test_runs_from_before_a_setting_was_new_are_found(bench, base):
+    score = bench.runs.score(base, WHOLE)
+    folder = bench.runs.path(base)
+    config = json.loads((folder / "config.json").read_text()) | {"data": "shore/coast"}
+    del config["recipe"]["loss_stride"]
+    (folder / "classes.json").write_text(json.dumps(bench.runs.dataset.classes.to_json()))
+    old = folder.rename(folder.with_name(folder.name[:-10] + "0123456789"))
+    for images, found in (({"train": 8, "val": 3}, False), ({"train": 8, "val": 2}, True)):
+        (old / "config.json").write_text(json.dumps(config | {"images": images}))
+        assert (bench.runs.path(base) == old) == found
+    assert bench.runs.score(base, WHOLE) == score
+    assert len(bench.trained) == 1
+    assert bench.runs.path(replace(base, loss_stride=2)) != old
 
 
 def test_a_broken_table_goes_on_where_it_stopped(bench, base):

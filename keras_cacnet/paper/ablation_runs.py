@@ -52,8 +52,8 @@ class Runs:
     """Training runs that rows and tables share.
 
     The folder of a run is named by its recipe, seed included, and by the data: the name, classes and numbers of
-    images. Two rows of the same recipe have one run, and runs from before a recipe had all its settings are found. A run
-    that was broken off goes on from its last checkpoint; scores are kept beside it, one file a protocol.
+    images. Two rows of the same recipe have one run, and runs from before a recipe had all its settings are found. A
+    run that was broken off goes on from its last checkpoint; scores are kept beside it, one file a protocol.
 
     Args:
         folder: where the runs are; made where it is not there.

@@ -158,8 +158,14 @@ def environment() -> dict[str, Any]:
     return {
         "command": sys.argv,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
-        "hardware": {"processors": os.cpu_count(), "machine": platform.machine()},
+        "hardware": {"processors": os.cpu_count(), "machine": platform.machine(), "accelerators": _accelerators()},
     }
+
+
+def _accelerators() -> str:
+    """The names of the GPUs that TensorFlow sees."""
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+    return ", ".join(found.get("device_name", "GPU") for found in details) or "none"
 
 
 def _other_run(job: Job, former: Run | None, goes_on: bool) -> Run | None:

@@ -45,6 +45,9 @@ def place(write_coast, tmp_path_factory):
     for kind in ("images", "labels"):
         for name in ("0", "1"):
             (data / kind / "val" / f"{name}x.png").write_bytes((data / kind / "train" / f"{name}.png").read_bytes())
+    for number, path in enumerate(sorted((data / "labels" / "val").iterdir())):
+        rows = np.arange(40)[:, None] >= 8 * (number + 1)
+        Image.fromarray(np.broadcast_to(rows, (40, 44)).astype("uint8")).save(path)
     (data / "classes.txt").write_text("0 <sky>&co 90 160 220\n1 sea 20 60 140\n2 Void 0 0 0\n")
     dataset = open_dataset(data)
     (run := root / "<run>").mkdir()
@@ -126,6 +129,7 @@ def test_the_best_and_the_worst_images_are_that(place, dataset):
         unions = [((truth == c) | (guess == c)).sum() for c in (0, 1)]
         scores[example.name] = np.mean([((truth == c) & (guess == c)).sum() / unions[c] for c in (0, 1) if unions[c]])
     order = sorted(scores, key=scores.get)
+    assert len(set(scores.values())) == 4
     assert [one.name for one in found.worst] == order[:2]
     assert [one.name for one in found.best] == order[:1:-1]
     for one in (*found.best, *found.worst):

@@ -36,6 +36,8 @@ def batch(seed=0):
 
 
 def trained(accumulate, weights=None, loss=LOSS, head=ENCNET, **settings):
+    # The default policy follows `floatx` where it is first asked for, and stays.
+    keras.config.dtype_policy()
     keras.config.set_floatx("float64")
     try:
         model = network(head, **settings)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import keras_cacnet as kc
 from keras_cacnet.datasets import Example, read_image, read_mask
 from keras_cacnet.evaluation import Protocol, ids, predict_files, prediction_files, prediction_writer
 from keras_cacnet.evaluation.prediction_files import image_files
@@ -216,7 +215,7 @@ def test_progress_is_counted_in_images(model, classes, photos, tmp_path, capsys)
 
 
 def test_weighting_draws_figure_4_with_the_channels_it_prints(classes, photos, tmp_path, capsys):
-    cacnet = kc.CaCNet(5, backbone="resnet14_narrow", head_channels=8)
+    cacnet = small_network(5)
     files = [photos / "plain.png", photos / "turned.JPG"]
     printed = []
     for seed in (0, 0, 1):

@@ -96,6 +96,8 @@ def ablation_classes(name: str) -> str:
     values = read(f"ablation_{name}.json")
     rows = {row["row"]: [run["classes"] for run in row["runs"] if run["classes"]] for row in values["rows"]}
     rows = {row: runs for row, runs in rows.items() if runs}
+    if not rows:
+        return "Not run yet."
     names = values["classes_that_count"] or list(next(iter(rows.values()))[0])
     lines = [f"| IoU in % | {' | '.join(rows)} |", "|---|" + "---:|" * len(rows)]
     for one in names:

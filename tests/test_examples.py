@@ -81,6 +81,22 @@ def test_quickstart(tmp_path):
     assert "Next, on photographs" in result.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "words", "told"),
+    [
+        ("own_head.py", ["--output", "head.keras"], "saved and loaded: SeparableHead(channels=64, kernel_size=5)"),
+        ("own_backbone.py", ["--output", "backbone.keras"], "written: backbone.keras"),
+        ("several_devices.py", ["--devices", "cpu:2", "--batch-size", "4"], "devices: 2"),
+    ],
+)
+def test_short_scripts(name, words, told, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(name, "--data", folder, "--steps", 2, *words)
+    assert result.returncode == 0, result.stderr
+    assert told in result.stdout
+
+
 @pytest.mark.parametrize("name", sorted({path.name for path in EXAMPLES.glob("*.py")} - {"colab.py"}))
 def test_examples_stay_short(name):
     assert len((EXAMPLES / name).read_text().splitlines()) < 80

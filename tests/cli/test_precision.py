@@ -47,6 +47,7 @@ def test_two_precisions_are_refused(coast, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_resuming_keeps_the_precision(coast, tmp_path, capsys):
     run = ["train", "--data", coast, "--output", str(tmp_path / "run"), "--verbose", "0", "--no-report"]
     assert main([*run, "--precision", "bfloat16", *SETTINGS.split(), "precision=bfloat16"]) == 0

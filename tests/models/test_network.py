@@ -48,7 +48,9 @@ def test_the_small_heads_are_all_heads():
     assert {name: type(head) for name, head in SMALL.items()} == HEADS
 
 
-@every
+@pytest.mark.parametrize(
+    "name", [name if name in ("apcnet", "cacnet") else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
+)
 def test_every_weight_trains_and_is_saved_and_exported(network_of, name, tmp_path):
     network = network_of(name, synchronized=True)
     before = {weight.path: np.array(weight) for weight in network.trainable_variables}

@@ -49,6 +49,22 @@ OTHER = {
     "image_size": ("480", 480),
     "cached_views": ("2", 2),
     "cached_dtype": ("float32", "float32"),
+    "loss": ("crossentropy+0.5*dice", "crossentropy+0.5*dice"),
+    "class_weights": ("median_frequency", "median_frequency"),
+    "label_smoothing": ("0.1", 0.1),
+    "optimizer": ("adamw", "adamw"),
+    "schedule": ("cosine", "cosine"),
+    "warmup_steps": ("100", 100),
+    "ema": ("0.99", 0.99),
+    "accumulate": ("2", 2),
+    "early_stopping": ("3", 3),
+    "brightness": ("0.3", 0.3),
+    "contrast": ("0.3", 0.3),
+    "saturation": ("0.3", 0.3),
+    "hue": ("0.05", 0.05),
+    "rotation": ("10", 10.0),
+    "blur": ("1.5", 1.5),
+    "cutout": ("0.25", 0.25),
 }
 # What a setting needs beside it, to have an effect.
 WITH = {

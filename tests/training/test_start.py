@@ -287,8 +287,12 @@ def first_step(monkeypatch):
     def end(self, *arguments):
         raise Begun
 
+    class Small(keras.Sequential):
+        def compile(self, *arguments, accumulate, **settings):
+            super().compile(*arguments, **settings)
+
     def small(num_classes, **arguments):
-        return keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(num_classes, 1)])
+        return Small([keras.Input((None, None, 3)), keras.layers.Conv2D(num_classes, 1)])
 
     monkeypatch.setattr(Loop, "run", end)
     monkeypatch.setattr("keras_cacnet.training.compiling.CaCNet", small)
@@ -348,7 +352,7 @@ def paint(root, ids):
     [
         ((0, 255), "masks hold only 0 and 255, and 255 is void .*'sea' never occurs"),
         ((0, 2, 2), "67% of the pixels are void .*'sea' never occurs"),
-        ((0, 1, 9), r"0\.png.*9"),
+        ((0, 1, 9), "labels: 4 masks have ids that classes.txt lacks: the masks have 0, 1, 9"),
     ],
 )
 def test_labels_that_cannot_be_learnt_stop_a_run_before_it_begins(write_coast, tmp_path, ids, told):

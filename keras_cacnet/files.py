@@ -15,10 +15,20 @@ def user_path(path: str | os.PathLike[str]) -> Path:
 
     Every public function that takes a path passes it through this one.
 
+    Raises:
+        ValueError: it is an address, such as of a bucket, which would become a folder of that name.
+
     Example:
         >>> user_path("runs/mine").as_posix(), user_path("~/runs").is_absolute()
         ('runs/mine', True)
+        >>> user_path("gs://bucket/run")
+        Traceback (most recent call last):
+        ValueError: gs://bucket/run is an address, and files are read and written as paths only: mount it or copy it ...
     """
+    if "://" in os.fspath(path):
+        raise ValueError(
+            f"{path} is an address, and files are read and written as paths only: mount it or copy it first"
+        )
     return Path(path).expanduser()
 
 

@@ -75,6 +75,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return BAD_INPUT
 
 
+class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the default of an option where it has one, and where its help does not say it already."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False or "(default" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="keras-cacnet", description="Train, score and deliver CaC-Net semantic segmentation."
@@ -83,9 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(
-            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+        added = commands.add_parser(name, help=text, description=text, formatter_class=_Defaults)
         added.set_defaults(command=run)
         return added
 

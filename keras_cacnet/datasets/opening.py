@@ -19,15 +19,15 @@ def open_dataset(data: str | os.PathLike[str], data_dir: str | os.PathLike[str] 
         data: one of `PUBLISHED`, or "scenes", the generated set, or the path of a folder (see `Folder`). A folder
             called scenes is `./scenes`.
         data_dir: of a published set, the folder in which it was unpacked; records of it are made in `cache_folder()`
-            on first use. Of the generated set, where it is kept, made on first use; `cache_folder()` where None. A
-            folder is read in place and takes no notice of it.
+            on first use. Of the generated set, where it is kept, made on first use; `cache_folder()` where None. None
+            with a folder, which is read in place.
 
     Returns:
         The data set.
 
     Raises:
         ValueError: the folder does not exist or is not laid out as a data set, files of a published set are
-            missing or wrong, or records cannot be written.
+            missing or wrong, records cannot be written, or there is a `data_dir` for a folder.
 
     Example:
         >>> open_dataset("nowhere")
@@ -47,4 +47,9 @@ def open_dataset(data: str | os.PathLike[str], data_dir: str | os.PathLike[str] 
         return open_published(str(data), data_dir)
     if not user_path(data).exists() and (near := did_you_mean(data, (*PUBLISHED, "scenes"), cutoff=0.7)):
         raise ValueError(f"{data}: neither a folder nor a data set that is known by name{near}")
+    if data_dir is not None:
+        raise ValueError(
+            f"data_dir={os.fspath(data_dir)!r} (--data-dir) goes with a data set that is known by name; {data} is a "
+            "folder and read where it is: leave data_dir out, or give the whole path as data (--data)"
+        )
     return Folder(data)

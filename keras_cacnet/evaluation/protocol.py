@@ -38,7 +38,7 @@ class Protocol:
 
     Raises:
         ValueError: no scales or one that is not positive, a size that is not a whole number from 1 on, a stride
-            outside (0, 1], a `flip` that is neither true nor false, or another fusion.
+            outside (0, 1] or without windows, a `flip` that is neither true nor false, or another fusion.
 
     Example:
         >>> Protocol((0.5, 1.0), flip=True, crop_size=512).to_text()
@@ -87,6 +87,8 @@ class Protocol:
                 f"stride must lie in (0, 1], as a share of crop_size, got {self.stride}: above 1 the windows would "
                 "leave gaps"
             )
+        if self.crop_size is None and self.stride != Protocol.stride:
+            raise ValueError(f"stride={self.stride} is the distance of windows: give their size as well, as crop_size")
         if self.fusion not in FUSIONS:
             raise ValueError(f"fusion must be {' or '.join(map(repr, FUSIONS))}, got {self.fusion!r}")
 

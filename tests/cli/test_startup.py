@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from keras_cacnet.cli import main
+
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
 LOADED = """
 import sys
@@ -36,6 +38,16 @@ def test_answers_come_at_once(words):
     assert result.stdout
     # Processor time, which other processes do not lengthen much; 0.2 s on the machine of the documentation.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+def test_help_says_each_default_once(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "default: None" not in text
+    assert "default: False" not in text
+    assert text.count("(default: 1") == 1
+    assert "(default: auto)" in text
 
 
 def test_the_module_is_the_command():

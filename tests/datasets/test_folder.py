@@ -100,6 +100,11 @@ def test_a_file_or_nothing(folder):
         Folder(folder.root / "nowhere")
 
 
+def test_a_folder_has_no_data_dir(folder, tmp_path):
+    with pytest.raises(ValueError, match=r"\(--data-dir\) goes with a data set that is known by name"):
+        open_dataset(folder.root, tmp_path)
+
+
 def test_missing_partners_both_ways(folder):
     (folder.root / "labels" / "train" / "1.png").unlink()
     folder.mask("train", "orphan.png", [[0]])

@@ -24,6 +24,7 @@ from keras_cacnet.evaluation import WHOLE, Protocol
         ({"base_size": -5}, "base_size must be at least 1 pixel, and a whole number; got -5"),
         ({"stride": 0}, r"stride must lie in \(0, 1\]"),
         ({"stride": 1.5}, r"stride must lie in \(0, 1\].*got 1.5"),
+        ({"stride": 0.5}, "stride=0.5 is the distance of windows: give their size as well"),
         ({"fusion": "max"}, "fusion must be 'softmax_mean' or 'exp_sum', got 'max'"),
     ],
 )

@@ -58,6 +58,7 @@ def test_own_images(folder, tmp_path):
     assert (tmp_path / "out" / "cacnet" / "1" / "saved_model.pb").exists()
 
 
+@pytest.mark.slow
 def test_own_images_that_would_train_nothing_are_refused(folder, tmp_path):
     for path in (folder / "images" / "train").glob("[1-4].jpg"):
         path.unlink()

@@ -47,6 +47,7 @@ def test_the_notebook_is_what_its_source_gives():
     assert not any(cell.get("outputs") for cell in kept.cells)
 
 
+@pytest.mark.slow
 def test_it_runs_from_top_to_bottom(tmp_path, write_coast):
     write_coast(tmp_path / "coast")
     book = notebook()

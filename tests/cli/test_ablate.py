@@ -106,6 +106,7 @@ def test_a_dry_run_touches_nothing(workplace, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_laptop_is_fitted_and_scored_at_its_size(workplace, tmp_path, capfd, monkeypatch):
     """From the data to table and figure, in a file instead of a terminal; then the table from the runs only."""
     monkeypatch.setenv("KERAS_CACNET_DATA", str(tmp_path / "cache"))

@@ -295,6 +295,7 @@ def test_summary_of_a_recipe_takes_its_classes_and_crops(capsys):
     assert capsys.readouterr().out != own
 
 
+@pytest.mark.slow
 def test_a_recipe_on_other_data_says_that_the_paper_does_not_compare(workplace, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["train", "--recipe", "pascal_context_resnet50", "--data", str(workplace / "coast"), *TRAIN, "weights=none"]

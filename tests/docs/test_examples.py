@@ -49,10 +49,13 @@ def code(page):
     return text
 
 
-SLOW = [pytest.param(f"{name}.md", marks=pytest.mark.slow) for name in ("get_started", "coming_from", "how_it_works")]
+SLOW = [
+    pytest.param(f"{name}.md", marks=pytest.mark.slow)
+    for name in ("get_started", "coming_from", "how_it_works", "cookbook")
+]
 
 
-PAGES = ("your_data.md", "importing.md", "settings.md", "losses.md", "cookbook.md", *SLOW)
+PAGES = ("your_data.md", "importing.md", "settings.md", "losses.md", *SLOW)
 
 
 @pytest.mark.parametrize("page", PAGES)

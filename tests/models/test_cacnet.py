@@ -94,6 +94,7 @@ def test_logits_do_not_shift_with_the_size(output_stride):
         assert np.allclose(network(x), network(multiple)[:, :height, :width], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_float64_trains_in_float64():
     """Also where Keras' floatx, to which it casts losses, is float32."""
     network = small(backbone="resnet14_narrow", dtype="float64", dropout=0.0, reweighting="enc", se_loss_weight=0.2)

@@ -126,6 +126,7 @@ def test_it_acts_in_training_alone_at_its_weight(network_of, kind, weight, auxil
     assert losses[1] - losses[0] == pytest.approx(weight * reference(masks(), scores), rel=1e-4, abs=2e-6)
 
 
+@pytest.mark.slow
 def test_every_weight_trains_and_nothing_of_it_leaves_fit(network_of, tmp_path):
     network = network_of(se_loss_weight=0.2, synchronized=True)
     network.compile(kc.optimizers.SGD(0.05, weight_decay=0.0), kc.losses.SegmentationCrossentropy(), jit_compile=False)

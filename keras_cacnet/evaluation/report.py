@@ -96,8 +96,9 @@ class Report:
 
     @property
     def boundary_f(self) -> np.ndarray | None:
-        """F-score of every class' outlines, see `boundary_counts`; NaN without any, None where they were not compared.
+        """F-score of every class' outlines, see `boundary_counts`; None where they were not compared.
 
+        NaN where the masks have no outline of the class: it does not occur, or void lies around it wherever it does.
         Precision is the share of the predicted boundary pixels near the truth's, recall the other way round.
         """
         if self.boundaries is None:
@@ -105,9 +106,8 @@ class Report:
         predicted, predicted_near, true, true_near = self.boundaries.T
         precision, recall = _ratio(predicted_near, predicted), _ratio(true_near, true)
         f = _ratio(2 * precision * recall, precision + recall)
-        # Outlines of one side only are missed altogether.
-        f[(predicted > 0) ^ (true > 0)] = 0
-        f[(precision == 0) & (recall == 0)] = 0
+        f[(predicted_near == 0) & (true_near == 0)] = 0
+        f[true == 0] = np.nan
         return f
 
     @property

@@ -69,6 +69,9 @@ def test_scores_of_known_outlines():
     assert scores["shifted"][1] == 0
     assert scores["shifted, tolerant"][1] == 1
     np.testing.assert_array_equal(scores["missed"], [0, 0, 0, np.nan])
+    # Void all around what is true: there is nothing to be met.
+    ringed = Report(np.eye(1, dtype="int64"), ("one",), boundaries=np.array([[6, 0, 0, 0]]))
+    np.testing.assert_array_equal(ringed.boundary_f, [np.nan])
     # A third of the predicted and half of the true outline: 2 * 1/3 * 1/2 / (1/3 + 1/2).
     part = Report(np.eye(1, dtype="int64"), ("one",), boundaries=np.array([[6, 2, 8, 4]]))
     np.testing.assert_allclose(part.boundary_f, [0.4], rtol=1e-15)

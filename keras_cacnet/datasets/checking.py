@@ -8,11 +8,18 @@ from typing import Literal
 import numpy as np
 
 from keras_cacnet.datasets.check_report import CheckReport, SplitFacts
-from keras_cacnet.datasets.classes import VOID
+from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.diagnosis import name_causes
 from keras_cacnet.datasets.examining import examine_example, examine_headers, examine_mask, for_all, progress_bar
 from keras_cacnet.datasets.records import Records, split_checksum
-from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, require_no_errors, require_split
+from keras_cacnet.datasets.source import (
+    Example,
+    Finding,
+    SegmentationDataset,
+    Source,
+    require_no_errors,
+    require_split,
+)
 from keras_cacnet.wording import listed
 
 SMALL = 64
@@ -184,21 +191,36 @@ def label_findings(dataset: SegmentationDataset, split: str, trained: bool = Tru
 
 def _labels_of(dataset: SegmentationDataset, split: str, trained: bool = True) -> tuple[list[Finding], SplitFacts]:
     require_split(split, dataset.splits, dataset.name)
-    findings: list[Finding] = []
-    facts = SplitFacts(dataset.classes)
     known = dataset.pixels(split) if isinstance(dataset, Records) else None
     if known is not None:
+        facts = SplitFacts(dataset.classes)
         facts.pixels += known
         return _absent_classes(split, facts, trained), facts
+    findings, facts = read_labels(dataset.source(split), dataset.classes)
+    return [*findings, *_absent_classes(split, facts, trained)], facts
+
+
+def read_labels(source: Source, classes: ClassTable) -> tuple[list[Finding], SplitFacts]:
+    """Read the masks of a source, several at once.
+
+    Args:
+        source: the examples; their images are not read.
+        classes: the classes.
+
+    Returns:
+        The errors of the masks, and the counts, without the sizes of the images.
+    """
+    findings: list[Finding] = []
+    facts = SplitFacts(classes)
 
     def read(example: Example) -> tuple[Example, np.ndarray | None, list[Finding]]:
-        _, counts, found = examine_mask(example, dataset.classes)
+        _, counts, found = examine_mask(example, classes)
         return example, counts, [finding for finding in found if finding.level == "error"]
 
-    for example, counts, found in for_all(read, dataset.source(split)):
+    for example, counts, found in for_all(read, source):
         facts.add(example, None, counts)
         findings += found
-    return [*findings, *_absent_classes(split, facts, trained)], facts
+    return findings, facts
 
 
 def count_labels(dataset: SegmentationDataset, split: str) -> SplitFacts:
@@ -215,10 +237,7 @@ def count_labels(dataset: SegmentationDataset, split: str) -> SplitFacts:
         ValueError: there is no such split.
     """
     require_split(split, dataset.splits, dataset.name)
-    facts = SplitFacts(dataset.classes)
-    for example, counts in for_all(lambda one: (one, examine_mask(one, dataset.classes)[1]), dataset.source(split)):
-        facts.add(example, None, counts)
-    return facts
+    return read_labels(dataset.source(split), dataset.classes)[1]
 
 
 def _absent_classes(split: str, facts: SplitFacts, trained: bool) -> list[Finding]:

@@ -11,12 +11,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from keras_cacnet.datasets import shares_images
+from keras_cacnet.datasets.checking import read_labels
 from keras_cacnet.datasets.classes import ClassTable
-from keras_cacnet.datasets.examining import examine_mask, for_all
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.scoring import evaluate
@@ -211,14 +210,11 @@ def images_by_class(source: Source, classes: ClassTable) -> dict[str, int]:
     """Count the images that every class is in, by its name.
 
     Args:
-        source: the images; only their masks are read, several at once.
+        source: the images; only their masks are read.
         classes: the classes.
     """
-    seen = np.zeros(len(classes), "int64")
-    for _, pixels, _ in for_all(lambda example: examine_mask(example, classes), source):
-        if pixels is not None:
-            seen += pixels[list(classes.ids)] > 0
-    return dict(zip(classes.names, seen.tolist(), strict=True))
+    _, facts = read_labels(source, classes)
+    return dict(zip(classes.names, facts.images_with[list(classes.ids)].tolist(), strict=True))
 
 
 def _label(recipe: Recipe) -> str:

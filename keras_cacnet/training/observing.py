@@ -17,7 +17,6 @@ from keras_cacnet.evaluation.prediction import ids
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.report import Report
 from keras_cacnet.files import write_json
-from keras_cacnet.training.averaging import averaged
 from keras_cacnet.training.logs import Log
 from keras_cacnet.training.metrics import MeanIoU
 from keras_cacnet.training.run import VALIDATION_FILE
@@ -77,9 +76,7 @@ class Observations(keras.callbacks.Callback):
                 if not np.isnan(iou):
                     tf.summary.scalar(f"IoU/{name}", iou)
             for example, image in zip(self.examples, self._images, strict=True):
-                with averaged(self.model):
-                    seen = ids(self.model, image, self.protocol)
-                shown = overlay(image, seen, self.classes)
+                shown = overlay(image, ids(self.model, image, self.protocol), self.classes)
                 tf.summary.image(f"overlay/{example.name}", shown[None])
         self._writer.flush()
 

@@ -8,7 +8,7 @@ from tqdm import tqdm
 _SECONDS = 10.0
 
 
-class Progress:
+class ProgressBar:
     """Counts what is done.
 
     On a terminal it is a progress bar. Where the output goes into a file or a pipe, it is a line at most every ten
@@ -20,7 +20,7 @@ class Progress:
         unit: what is counted.
 
     Example:
-        >>> progress = Progress("reading", 2)
+        >>> progress = ProgressBar("reading", 2)
         >>> for _ in range(2):
         ...     progress.add(1)
         reading: 2 of 2 files

@@ -1,11 +1,11 @@
-"""Progress on a terminal and into a pipe: a bar here, whole lines there."""
+"""ProgressBar on a terminal and into a pipe: a bar here, whole lines there."""
 
 import io
 import itertools
 
 import pytest
 
-from keras_cacnet.progress import Progress, verbosity_of_fit
+from keras_cacnet.progress import ProgressBar, verbosity_of_fit
 
 
 class Terminal(io.StringIO):
@@ -29,33 +29,33 @@ def output_of(monkeypatch):
 
 
 def test_in_a_pipe_there_are_whole_lines_now_and_then(output_of):
-    _, stream = output_of(lambda: Progress("predicting", 7, "images"), 7, seconds=4.0)
+    _, stream = output_of(lambda: ProgressBar("predicting", 7, "images"), 7, seconds=4.0)
     # A look at the clock takes 4 seconds, and a line takes a second look.
     assert stream.getvalue().splitlines() == [
         "predicting: 3 of 7 images",
         "predicting: 6 of 7 images",
         "predicting: 7 of 7 images",
     ]
-    progress, stream = output_of(lambda: Progress("predicting", 700, "images"), 700)
+    progress, stream = output_of(lambda: ProgressBar("predicting", 700, "images"), 700)
     progress.close()
     assert stream.getvalue() == "predicting: 700 of 700 images\n"
 
 
 def test_of_an_unknown_number_the_end_is_told(output_of):
-    progress, stream = output_of(lambda: Progress("scoring", None, "batches"), 3)
+    progress, stream = output_of(lambda: ProgressBar("scoring", None, "batches"), 3)
     assert stream.getvalue() == ""
     progress.close()
     assert stream.getvalue() == "scoring: 3 batches\n"
 
 
 def test_of_nothing_nothing_is_said(output_of):
-    progress, stream = output_of(lambda: Progress("scoring", 0), 0, seconds=60.0)
+    progress, stream = output_of(lambda: ProgressBar("scoring", 0), 0, seconds=60.0)
     progress.close()
     assert stream.getvalue() == ""
 
 
 def test_on_a_terminal_there_is_a_bar(output_of):
-    _, stream = output_of(lambda: Progress("predicting", 3, "images"), 3, Terminal())
+    _, stream = output_of(lambda: ProgressBar("predicting", 3, "images"), 3, Terminal())
     assert "\r" in stream.getvalue()
     assert "3/3" in stream.getvalue()
 

@@ -22,7 +22,7 @@ from keras_cacnet.datasets.reading import (
     size_difference,
 )
 from keras_cacnet.datasets.source import Example, Finding, Source
-from keras_cacnet.progress import Progress
+from keras_cacnet.progress import ProgressBar
 
 ReadIds = Callable[[bytes | Path, str], np.ndarray]
 """Read a mask, a file or its bytes, to ids, uint8 (height, width); a ValueError names the file by the second."""
@@ -160,7 +160,9 @@ def examine_headers(example: Example, classes: ClassTable) -> list[Finding]:
     return findings
 
 
-def for_all(function: Callable[[Example], _Result], source: Source, bar: Progress | None = None) -> Iterator[_Result]:
+def for_all(
+    function: Callable[[Example], _Result], source: Source, bar: ProgressBar | None = None
+) -> Iterator[_Result]:
     """Call a function on all examples of a source, in several threads.
 
     Args:
@@ -182,9 +184,9 @@ def for_all(function: Callable[[Example], _Result], source: Source, bar: Progres
             yield result
 
 
-def progress_bar(total: int) -> Progress | None:
+def progress_bar(total: int) -> ProgressBar | None:
     """Count a number of files that are read; None where there are none."""
-    return Progress("reading", total) if total else None
+    return ProgressBar("reading", total) if total else None
 
 
 def example_checksum(name: str, image: bytes, ids: np.ndarray | None) -> bytes:

@@ -19,7 +19,7 @@ from keras_cacnet.evaluation.prediction import ids, weighting_maps
 from keras_cacnet.evaluation.protocol import WHOLE, Protocol
 from keras_cacnet.files import existing, user_path, visible_files, writable_folder, write_atomically
 from keras_cacnet.models.interface import require_class_count
-from keras_cacnet.progress import Progress
+from keras_cacnet.progress import ProgressBar
 from keras_cacnet.visualization import (
     WeightedImage,
     channel_maps,
@@ -109,7 +109,7 @@ def predict_files(
             choose_channels(maps, count, seed, channels)
     output.mkdir(parents=True, exist_ok=True)
     chosen: dict[str, tuple[int, ...]] = {}
-    bar = Progress("predicting", len(files), "images") if progress else None
+    bar = ProgressBar("predicting", len(files), "images") if progress else None
     for file in files:
         try:
             image = read_image(file)

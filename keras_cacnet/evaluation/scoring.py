@@ -16,7 +16,7 @@ from keras_cacnet.evaluation.protocol import WHOLE, Protocol
 from keras_cacnet.evaluation.report import Report, require_absent_rule
 from keras_cacnet.models.interface import require_class_count
 from keras_cacnet.pipeline.batches import evaluation_batches
-from keras_cacnet.progress import Progress
+from keras_cacnet.progress import ProgressBar
 from keras_cacnet.wording import listed
 
 
@@ -95,7 +95,7 @@ def evaluate(
         # tf.data has negative numbers for "unknown" and "infinite".
         known = int(batches.cardinality())
         count = known if known >= 0 else None
-    bar = Progress("scoring", count, "batches") if progress else None
+    bar = ProgressBar("scoring", count, "batches") if progress else None
     boundaries = np.zeros((len(classes), 4), "int64") if boundary else None
     scored = 0
     for batch in batches:

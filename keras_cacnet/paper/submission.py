@@ -22,7 +22,7 @@ from keras_cacnet.evaluation.prediction import ids
 from keras_cacnet.evaluation.protocol import WHOLE, Protocol
 from keras_cacnet.files import write_atomically
 from keras_cacnet.models.interface import require_class_count
-from keras_cacnet.progress import Progress
+from keras_cacnet.progress import ProgressBar
 
 ENDINGS = {"tar": (".tgz", ".tar.gz"), "zip": (".zip",)}
 """How the names of both kinds of archives end."""
@@ -249,7 +249,7 @@ def read_archive(path: Path, kind: str) -> Iterator[tuple[str, bytes]]:
 def _predictions(
     model: keras.Model, source: Source, form: ArchiveForm, protocol: Protocol, progress: bool
 ) -> Iterator[tuple[str, bytes]]:
-    bar = Progress("predicting", len(source), "images") if progress else None
+    bar = ProgressBar("predicting", len(source), "images") if progress else None
     for index in range(len(source)):
         example = source[index]
         image = read_image(example.image, example.image_origin)

@@ -25,7 +25,7 @@ from keras_cacnet.models.settings import RES4_STRIDE
 from keras_cacnet.pipeline.batches import check_shard
 from keras_cacnet.pipeline.calls import call
 from keras_cacnet.pipeline.views import Views
-from keras_cacnet.progress import Progress
+from keras_cacnet.progress import ProgressBar
 from keras_cacnet.wording import size_text
 
 FORM = 2
@@ -147,7 +147,7 @@ class Features:
             autograph=False,
         )
         spans = [range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.count)) for shard in missing]
-        bar = Progress("features", sum(map(len, spans)), "views") if verbose in ("auto", 1) else None
+        bar = ProgressBar("features", sum(map(len, spans)), "views") if verbose in ("auto", 1) else None
         for shard, span in zip(missing, spans, strict=True):
             arrays = self._empty(len(span))
             batches = self.views.stream(source, classes, span.start, span.stop).batch(_BATCH).prefetch(2)

@@ -18,7 +18,7 @@ from keras_cacnet.datasets.importing.splitting import SPLITS, deal, require_patt
 from keras_cacnet.datasets.importing.writing import Target, fingerprint
 from keras_cacnet.datasets.importing.yolo import YOLO
 from keras_cacnet.files import user_path, writable_folder
-from keras_cacnet.progress import Progress
+from keras_cacnet.progress import ProgressBar
 from keras_cacnet.wording import listed
 
 __all__ = ["IMPORT_FORMATS", "MASK_CODINGS", "ImportReport", "import_folder"]
@@ -86,7 +86,7 @@ def import_folder(
     if masks is not None and not form.has_masks:
         has_masks = listed(one.name for one in _FORMS if one.has_masks)
         raise ValueError(f"masks={masks!r} is for the formats {has_masks}; {form.name} has its own coding")
-    show = Progress if progress else _unseen
+    show = ProgressBar if progress else _unseen
     if progress:
         print(f"{tree.root}: format {form.name}, {len(tree.images)} images among {len(tree.files)} files", flush=True)
     found = form.read(tree, Wishes(_wanted(classes), masks, show))
@@ -130,5 +130,5 @@ def _wanted(classes: str | os.PathLike[str] | Sequence[str] | None) -> tuple[Nam
     return tuple(NamedClass(str(name)) for name in classes)
 
 
-def _unseen(title: str, total: int) -> Progress:
-    return Progress(title, 0)
+def _unseen(title: str, total: int) -> ProgressBar:
+    return ProgressBar(title, 0)

@@ -11,7 +11,7 @@ from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.importing.class_lists import NamedClass
 from keras_cacnet.datasets.importing.source_tree import SourceTree
 from keras_cacnet.datasets.source import Finding
-from keras_cacnet.progress import Progress
+from keras_cacnet.progress import ProgressBar
 
 Draw = Callable[[tuple[int, int]], np.ndarray]
 """Give the mask of an image of a width and height, as it is shown, in ids of the class table; uint8 (height, width)."""
@@ -65,7 +65,7 @@ class Wishes:
 
     classes: tuple[NamedClass, ...] | None = None
     masks: str | None = None
-    progress: Callable[[str, int], Progress] = field(default=lambda title, total: Progress(title, 0))
+    progress: Callable[[str, int], ProgressBar] = field(default=lambda title, total: ProgressBar(title, 0))
 
 
 class Form(Protocol):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_cacnet.datasets.exif import orientation, upright
 from keras_cacnet.datasets.reading import gray_bits, one_line, open_image, require_decoded
-from keras_cacnet.progress import Progress
+from keras_cacnet.progress import ProgressBar
 
 MOST_COLORS = 4096
 """A mask with more colours is a photograph, or was saved as one."""
@@ -114,7 +114,7 @@ def read_pixels(path: Path) -> MaskPixels:
     return MaskPixels(None, None, pixels, lossy, False)
 
 
-def read_contents(paths: Iterable[Path], progress: Progress) -> MaskContents:
+def read_contents(paths: Iterable[Path], progress: ProgressBar) -> MaskContents:
     """Read all masks of a set and sum up what they hold.
 
     Args:

@@ -24,7 +24,7 @@ from keras_cacnet.datasets.reading import open_image, read_image
 from keras_cacnet.datasets.source import Finding
 from keras_cacnet.datasets.split_lists import IMAGE_SUFFIXES, plain_stem
 from keras_cacnet.files import write_atomically, write_json
-from keras_cacnet.progress import Progress
+from keras_cacnet.progress import ProgressBar
 
 _JOURNAL = ".import.jsonl"
 _SUFFIX_OF = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif", "BMP": ".bmp", "WEBP": ".webp"}
@@ -92,7 +92,7 @@ class Target:
             "or remove this one"
         )
 
-    def write(self, items: Sequence[tuple[Item, str]], progress: Callable[[str, int], Progress]) -> list["Entry"]:
+    def write(self, items: Sequence[tuple[Item, str]], progress: Callable[[str, int], ProgressBar]) -> list["Entry"]:
         """Write the images and masks; what a broken run has written is not written again.
 
         Args:

@@ -1,62 +1,29 @@
 """The recipe laptop from nothing to a score, with the seconds of every part, and its JSON.
 
-python benchmarks/laptop.py voc2012 --data-dir DIR --split trainaug --aside 400 --output RUN --json FILE
+python benchmarks/laptop.py voc2012 --data-dir voc_aside --split trainaug --min-images 10 --output RUN --json FILE \
+    --set validation_split=none
 python benchmarks/laptop.py CAMVID --output RUN --json FILE
 """
 
 import argparse
 import functools
-import random
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_cacnet.datasets import VOID, Finding, open_dataset, read_example
-from keras_cacnet.datasets.source import Example, SegmentationDataset, Source
+from keras_cacnet.datasets import open_dataset
 from keras_cacnet.evaluation import evaluate
 from keras_cacnet.files import write_json
+from keras_cacnet.paper import images_by_class
 from keras_cacnet.pipeline import evaluation_batches
 from keras_cacnet.training import RECIPES, Features, Job, Run, train, with_settings
 from keras_cacnet.training.purposes import fitted
 from keras_cacnet.training.start import environment
-
-COUNTS = 10
-"""Images that a class has to be in for its IoU to count in the mean."""
-
-
-class Part(Sequence[Example]):
-    """Some of a source's examples."""
-
-    def __init__(self, source: Source, numbers: Sequence[int]) -> None:
-        self.source, self.numbers = source, numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.source[self.numbers[index]]
-
-
-class SetAside:
-    """A data set of one split, some of whose images are drawn by a seed and set aside to be scored."""
-
-    def __init__(self, dataset: SegmentationDataset, split: str, count: int, seed: int = 0) -> None:
-        self.name, self.classes, self.splits = dataset.name, dataset.classes, ("kept", "aside")
-        source = dataset.source(split)
-        order = list(range(len(source)))
-        random.Random(seed).shuffle(order)
-        self.parts = {"aside": Part(source, sorted(order[:count])), "kept": Part(source, sorted(order[count:]))}
-
-    def source(self, split: str) -> Source:
-        return self.parts[split]
-
-    def layout(self, split: str) -> Sequence[Finding]:
-        return ()
 
 
 class Clock:
@@ -82,34 +49,23 @@ def processor_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def images_by_class(source: Source, dataset: SegmentationDataset) -> np.ndarray:
-    """The number of images that each class is in."""
-    seen = np.zeros(len(dataset.classes), int)
-    for index in range(len(source)):
-        ids = np.unique(read_example(source[index], dataset.classes)[1])
-        seen[ids[ids != VOID]] += 1
-    return seen
-
-
 def main(options: argparse.Namespace) -> None:
     clock = Clock()
-    opened = clock.timed("reading the data", open_dataset)(options.data, options.data_dir)
-    aside = options.aside > 0
-    dataset = SetAside(opened, options.split, options.aside) if aside else opened
-    names = {"split": "kept", "validation_split": None} if aside else {"split": options.split}
-    purpose = replace(RECIPES["laptop"], recipe=replace(RECIPES["laptop"].recipe, **names, seed=options.seed))
+    dataset = clock.timed("reading the data", open_dataset)(options.data, options.data_dir)
+    laptop = RECIPES["laptop"]
+    purpose = replace(laptop, recipe=replace(laptop.recipe, split=options.split, seed=options.seed))
     recipe, reasons = fitted(purpose, dataset.source(purpose.recipe.split))
     recipe = with_settings(recipe, options.set)
     print("\n".join(reasons))
     Features.fill = clock.timed("features", Features.fill)  # type: ignore[method-assign]
     clock.timed("features, training and validation", train)(Job(recipe, dataset, options.output), verbose=2)
-    run, source = Run(options.output), dataset.source("aside" if aside else "val")
+    run, source = Run(options.output), dataset.source("val")
     score = clock.timed("scoring", evaluate)
     batches = evaluation_batches(source, dataset.classes)
     model = run.load_model("last")
     report = score(model, batches, dataset.classes, count=len(source), progress=False, protocol=run.protocol)
-    seen = images_by_class(source, dataset)
-    counting = seen >= (COUNTS if aside else 1)
+    seen = np.array(list(images_by_class(source, dataset.classes).values()))
+    counting = seen >= options.min_images
     rows = zip(report.to_json()["classes"], seen, counting, strict=True)
     facts = {
         "recipe": recipe.to_json(),
@@ -130,7 +86,7 @@ if __name__ == "__main__":
     parser.add_argument("data")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--split", default="train")
-    parser.add_argument("--aside", type=int, default=0, help="images to set aside; by default val is scored")
+    parser.add_argument("--min-images", type=int, default=1, help="images that a class has to be in to count")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", nargs="*", default=[])
     parser.add_argument("--output", required=True)

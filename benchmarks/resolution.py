@@ -10,16 +10,14 @@ m / n before that norm, and so it is scored, without a second training.
 """
 
 import argparse
-import random
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
-from laptop import Part
+from sampling import add_sample, sample
 
-from keras_cacnet.datasets import open_dataset
 from keras_cacnet.evaluation import Protocol, evaluate
 from keras_cacnet.files import write_json
 from keras_cacnet.layers import CaCLayer
@@ -67,10 +65,7 @@ def scores(run: Run, source: Any, classes: Any, summed: bool) -> dict[str, float
 
 
 def main(options: argparse.Namespace) -> None:
-    dataset = open_dataset(options.data, options.data_dir)
-    every = dataset.source(options.split)
-    numbers = sorted(random.Random(0).sample(range(len(every)), min(options.images, len(every))))
-    source, found = Part(every, numbers), []
+    (source, dataset), found = sample(options), []
     for path in options.runs:
         run = Run(path)
         one: dict[str, Any] = {
@@ -87,10 +82,5 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+")
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--json", required=True)
+    add_sample(parser)
     main(parser.parse_args())

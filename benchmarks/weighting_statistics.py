@@ -14,7 +14,6 @@ For every head of a run that predicts or learns kernels (cac, gap, fixed):
 """
 
 import argparse
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from laptop import Part
 from matplotlib.figure import Figure
+from sampling import add_sample, sample
 
 from keras_cacnet import CaCNet
-from keras_cacnet.datasets import VOID, open_dataset
+from keras_cacnet.datasets import VOID
 from keras_cacnet.evaluation import evaluate
 from keras_cacnet.files import write_json
 from keras_cacnet.layers import CaCLayer
@@ -242,10 +241,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def main(options: argparse.Namespace) -> None:
-    dataset = open_dataset(options.data, options.data_dir)
-    every = dataset.source(options.split)
-    numbers = sorted(random.Random(0).sample(range(len(every)), min(options.images, len(every))))
-    source, found = Part(every, numbers), {}
+    (source, dataset), found = sample(options), {}
     for path in options.runs:
         run = Run(path)
         recipe = run.recipe
@@ -258,11 +254,6 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+")
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--json", required=True)
+    add_sample(parser)
     parser.add_argument("--figure", required=True)
     main(parser.parse_args())

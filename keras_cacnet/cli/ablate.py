@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,9 @@ from keras_cacnet.cli.arguments import (
     verbosity,
     warnings_in_a_line,
 )
+from keras_cacnet.cli.chosen_recipe import first_recipe
 from keras_cacnet.training.recipe import Recipe
+from keras_cacnet.training.recipe_settings import changes
 
 if TYPE_CHECKING:
     from keras_cacnet.datasets import SegmentationDataset
@@ -62,6 +65,13 @@ def add(command: AddCommand) -> None:
         "--scored-only", action="store_true", help="train nothing: write the tables of the runs that are scored already"
     )
     parser.add_argument(
+        "--scores-from",
+        nargs="+",
+        default=(),
+        metavar="JSON",
+        help="tables (table_N.json) that this command wrote on other machines: their runs are not trained again",
+    )
+    parser.add_argument(
         "--verbose", type=verbosity, default="auto", help="progress: auto, 0, 1 (bar) or 2 (a line an epoch)"
     )
     add_recipe(parser)
@@ -74,6 +84,7 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
+    from keras_cacnet.files import user_path
     from keras_cacnet.paper import (
         Runs,
         ablate,
@@ -83,15 +94,17 @@ def run(options: argparse.Namespace) -> int:
         plan_costs,
         require_seeds,
         scored_source,
+        scores_elsewhere,
     )
     from keras_cacnet.training.cluster import strategy_for
+    from keras_cacnet.training.purposes import RECIPES
 
     strategy = strategy_for(options.devices or "1")  # before anything else runs on TensorFlow
     purpose = given_purpose(options)
     published = None if purpose else given_paper_recipe(options)
     chosen = purpose or published
-    if chosen and chosen.starts_from:
-        raise ValueError(f"{chosen.name} starts from the network of {chosen.starts_from}, which no row has")
+    if published and published.starts_from:
+        raise ValueError(f"{published.name} starts from the network of {published.starts_from}, which no row has")
     data = options.data or (published.data if published else None)
     if data is None:
         raise ValueError("--data is missing: a folder, or the name of a data set; the paper's recipes bring their own")
@@ -102,8 +115,13 @@ def run(options: argparse.Namespace) -> int:
     if options.min_images < 1:
         raise ValueError(f"--min-images must be at least 1, got {options.min_images}")
     dataset = open_dataset(data, options.data_dir)
+    first = first_recipe(purpose, options, dataset) if purpose and purpose.starts_from else None
+    if first and options.deep_backbone:
+        raise ValueError(f"all rows of {options.recipe} start from {first.backbone}: leave --deep-backbone out")
     if purpose:
         base = given_settings(options, fitted_recipe(purpose, dataset, getattr(options, "settings", ())))
+        # Those that are given are the start of the first run.
+        base = replace(base, weights=None) if first else base
     laid = plan(
         options.table,
         base,
@@ -119,6 +137,10 @@ def run(options: argparse.Namespace) -> int:
     counted = None if images is None else [name for name, count in images.items() if count >= options.min_images]
     if counted == []:
         raise ValueError(f"--min-images {options.min_images}: no class is in so many of the {len(scored)} images")
+    facts = _facts(laid, dataset, str(data), len(scored))
+    if purpose and first:
+        changed = changes(RECIPES[str(purpose.starts_from)].recipe, first)
+        facts["starts_from"] = " ".join([f"a run of {purpose.starts_from} each:", *changed])
     runs = Runs(
         output / "runs",
         dataset,
@@ -128,14 +150,15 @@ def run(options: argparse.Namespace) -> int:
         strategy,
         counted,
         options.scored_only,
+        scores_elsewhere(map(user_path, options.scores_from), facts, counted),
+        first,
     )
     if options.dry_run:
         print(dry_run(laid, runs, options.seeds))
         return 0
-    if base.weights is None:
+    if base.weights is None and first is None:
         print("note: the backbone starts from random weights, the paper's from ImageNet's (--set weights=imagenet)")
     output.mkdir(parents=True, exist_ok=True)
-    facts = _facts(laid, dataset, str(data), len(scored))
     costs = plan_costs(laid, len(dataset.classes))
 
     def write(result: Result) -> None:

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from keras_cacnet.datasets import SegmentationDataset
     from keras_cacnet.training.purposes import PurposeRecipe
 
+_OF_THE_SCHEDULE = (
+    *("freeze", "loss_stride", "cached_views", "cached_dtype", "batch_size", "epochs", "learning_rate", "head_factor"),
+    *("scale_min", "scale_max", "flip", "validate_every", "poly_power", "momentum", "weight_decay", "crop_size"),
+    *("optimizer", "schedule", "warmup_steps", "ema", "accumulate", "early_stopping"),
+)
+
 
 def chosen_recipe(options: argparse.Namespace, dataset: SegmentationDataset) -> Recipe:
     """The settings with which `train` would train on the data by the same `--recipe` and `--set`."""
@@ -39,3 +45,13 @@ def purpose_by_default(options: argparse.Namespace) -> PurposeRecipe | None:
         return None
     print(f"recipe: {laptop.name}, {laptop.title} (--recipe chooses another, see `keras-cacnet recipes`)")
     return laptop
+
+
+def first_recipe(purpose: PurposeRecipe, options: argparse.Namespace, dataset: SegmentationDataset) -> Recipe:
+    """The recipe of the run that a purpose starts from: what `--set` says of data and network holds for it too."""
+    from keras_cacnet.training.purposes import RECIPES
+
+    words = getattr(options, "settings", ())
+    shared = [word for word in words if word.partition("=")[0].strip() not in _OF_THE_SCHEDULE]
+    precision = [f"precision={options.precision}"] if "precision" in options else []
+    return fitted_recipe(RECIPES[str(purpose.starts_from)], dataset, [*shared, *precision])

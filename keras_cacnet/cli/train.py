@@ -22,7 +22,7 @@ from keras_cacnet.cli.arguments import (
     verbosity,
     warnings_in_a_line,
 )
-from keras_cacnet.cli.chosen_recipe import purpose_by_default
+from keras_cacnet.cli.chosen_recipe import first_recipe, purpose_by_default
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.training.recipe_settings import changes
 
@@ -108,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
         if purpose.starts_from and start_from is None:
             start_from = f"{output}-{purpose.starts_from}"
             print(f"first: {purpose.starts_from}, in {start_from}; then {purpose.name}, in {output}")
-            first = fitted_recipe(RECIPES[purpose.starts_from], dataset, _settings_of_the_network(options))
+            first = first_recipe(purpose, options, dataset)
             _train(first, dataset, start_from, options, strategy, (str(data), data_dir, purpose.starts_from), None)
         recipe = fitted_recipe(purpose, dataset, getattr(options, "settings", ()))
     recipe = given_settings(options, recipe)
@@ -132,19 +132,6 @@ def run(options: argparse.Namespace) -> int:
 
 _REPORTED = 12
 """Images that are predicted for the page at the end."""
-
-_OF_THE_SCHEDULE = (
-    *("freeze", "loss_stride", "cached_views", "cached_dtype", "batch_size", "epochs", "learning_rate", "head_factor"),
-    *("scale_min", "scale_max", "flip", "validate_every", "poly_power", "momentum", "weight_decay", "crop_size"),
-    *("optimizer", "schedule", "warmup_steps", "ema", "accumulate", "early_stopping"),
-)
-
-
-def _settings_of_the_network(options: argparse.Namespace) -> list[str]:
-    """What `--set` says of data and network, which a run shares with the one that it starts from."""
-    words = getattr(options, "settings", ())
-    shared = [word for word in words if word.partition("=")[0].strip() not in _OF_THE_SCHEDULE]
-    return [*shared, f"precision={options.precision}"] if "precision" in options else shared
 
 
 def _train(

@@ -5,6 +5,9 @@ from .ablation import dry_run as dry_run
 from .ablation import network_cost as network_cost
 from .ablation import plan_costs as plan_costs
 from .ablation import require_seeds as require_seeds
+from .ablation_elsewhere import Elsewhere as Elsewhere
+from .ablation_elsewhere import Score as Score
+from .ablation_elsewhere import scores_elsewhere as scores_elsewhere
 from .ablation_figure import draw as draw
 from .ablation_markdown import to_markdown as to_markdown
 from .ablation_rows import FULL_NETWORK as FULL_NETWORK
@@ -14,7 +17,6 @@ from .ablation_rows import PlannedRow as PlannedRow
 from .ablation_rows import Variant as Variant
 from .ablation_rows import plan as plan
 from .ablation_runs import Runs as Runs
-from .ablation_runs import Score as Score
 from .ablation_runs import images_by_class as images_by_class
 from .ablation_runs import scored_source as scored_source
 from .ablation_runs import scored_split as scored_split

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from keras_cacnet.models.cacnet import CaCNet
+from keras_cacnet.paper.ablation_elsewhere import Score
 from keras_cacnet.paper.ablation_rows import Plan, PlannedRow
-from keras_cacnet.paper.ablation_runs import Runs, Score, scored_split
+from keras_cacnet.paper.ablation_runs import Runs, scored_split
 from keras_cacnet.paper.costs import Cost, costs, total
 from keras_cacnet.pipeline.examples import reading_error
 from keras_cacnet.training.checkpoints import NonFiniteTraining
@@ -78,9 +79,7 @@ def dry_run(plan: Plan, runs: Runs, seeds: Sequence[int]) -> str:
     work, left = 0.0, 0
     for recipe, indices in shared.items():
         seeded = [replace(recipe, seed=seed) for seed in seeds]
-        there = sum(
-            all(runs.scores_path(one, plan.rows[index].protocol).is_file() for index in indices) for one in seeded
-        )
+        there = sum(all(runs.scored(one, plan.rows[index].protocol) for index in indices) for one in seeded)
         images = len(runs.dataset.source(recipe.split))
         steps = max(images // recipe.batch_size, 1) * recipe.epochs
         parameters, multiply_adds = network_cost(recipe, len(runs.dataset.classes))
@@ -93,6 +92,8 @@ def dry_run(plan: Plan, runs: Runs, seeds: Sequence[int]) -> str:
         lines.append(f"{names:<44}{len(seeds):>6}{there:>7}{steps:>9,}{cost}  {folder}")
     lines += [f"{name:<44}left out: {reason}" for name, reason in plan.left_out.items()]
     lines += [CONTROL_NOTE] if any(row.ours for row in plan.rows) else []
+    if runs.first:
+        lines.append(f"every run starts from one of its own of {runs.first.epochs} epochs, which is not counted here")
     split = scored_split(plan.base)
     count = len(runs.dataset.source(split))
     lines += [

@@ -8,9 +8,11 @@ import statistics
 import time
 import warnings
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_cacnet.datasets import shares_images
@@ -20,31 +22,14 @@ from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.scoring import evaluate
 from keras_cacnet.files import write_json
+from keras_cacnet.paper.ablation_elsewhere import Elsewhere, Score
+from keras_cacnet.paper.ablation_rows import FULL_NETWORK
 from keras_cacnet.pipeline.batches import evaluation_batches
 from keras_cacnet.training.checkpoints import TrainingWarning
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.training.run import Run, begun
 from keras_cacnet.training.start import Job
 from keras_cacnet.training.trainer import train
-
-
-class Score(NamedTuple):
-    """The scores of one run, as shares.
-
-    Args:
-        pixel_accuracy: the pixel accuracy.
-        mean_iou: the mean over the classes that count.
-        classes: the IoU of every class; None for one that is neither there nor predicted.
-        processor_seconds: what training and scoring took of all processors together; None where a run was broken off
-            and went on, or was trained for another row.
-        training_loss: the mean loss of the last epoch's steps; None where the run's log has none.
-    """
-
-    pixel_accuracy: float
-    mean_iou: float
-    classes: Mapping[str, float | None]
-    processor_seconds: float | None
-    training_loss: float | None
 
 
 class Runs:
@@ -63,6 +48,8 @@ class Runs:
         strategy: the devices to train on; by default those of the scope that a run is trained in.
         counted: names of the classes whose IoU counts in the mean; where None, those that are in the scored masks.
         scored_only: train and score nothing, and give only the scores that are there.
+        elsewhere: scores of runs that were trained elsewhere, see `scores_elsewhere`; those in the folder come first.
+        first: the recipe of the run that every run starts from, which has the heads and the seed of that run.
     """
 
     def __init__(
@@ -75,6 +62,8 @@ class Runs:
         strategy: tf.distribute.Strategy | None = None,
         counted: Collection[str] | None = None,
         scored_only: bool = False,
+        elsewhere: Elsewhere | None = None,
+        first: Recipe | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.dataset = dataset
@@ -84,25 +73,42 @@ class Runs:
         self.strategy = strategy
         self.counted = counted
         self.scored_only = scored_only
+        self.elsewhere = elsewhere or {}
+        self.first = first
 
     def path(self, recipe: Recipe) -> Path:
         """The folder of a run."""
+        return self._path(recipe, self._first_of(recipe))
+
+    def _path(self, recipe: Recipe, first: Recipe | None) -> Path:
         splits = {recipe.split, scored_split(recipe)}
         data = {
             "name": Path(self.dataset.name).name,
             "classes": self.dataset.classes.names,
             "images": {split: len(self.dataset.source(split)) for split in sorted(splits)},
         }
-        path = self.folder / f"{_label(recipe)}_{_digest({'recipe': recipe.to_json(), 'data': data})}"
+        named = {"recipe": recipe.to_json(), "data": data}
+        if first is not None:
+            return self.folder / f"{_label(recipe)}_{_digest(named | {'first': first.to_json()})}"
+        path = self.folder / f"{_label(recipe)}_{_digest(named)}"
         if path.is_dir():
             return path
         # A setting that is new since then, at its default, gives the same recipe another name.
         others = sorted(self.folder.glob(f"{_label(recipe)}_*"))
         return next((one for one in others if _holds(one, recipe, data)), path)
 
+    def _first_of(self, recipe: Recipe) -> Recipe | None:
+        if self.first is None:
+            return None
+        return replace(self.first, seed=recipe.seed, **{name: getattr(recipe, name) for name in FULL_NETWORK})
+
     def scores_path(self, recipe: Recipe, protocol: Protocol) -> Path:
         """The file of a run's scores under a protocol."""
         return self.path(recipe) / f"evaluation_{scored_split(recipe)}_{_digest(protocol.to_json())}.json"
+
+    def scored(self, recipe: Recipe, protocol: Protocol) -> bool:
+        """Whether a run's scores under a protocol are there, in the folder or from elsewhere."""
+        return self.scores_path(recipe, protocol).is_file() or (recipe, protocol) in self.elsewhere
 
     def score(self, recipe: Recipe, protocol: Protocol) -> Score | None:
         """Train and score a run, or what of it is not there yet.
@@ -123,15 +129,16 @@ class Runs:
         path = self.scores_path(recipe, protocol)
         if path.is_file():
             return self._read(path)
+        if (recipe, protocol) in self.elsewhere:
+            return self.elsewhere[recipe, protocol]
         if self.scored_only:
             return None
         folder, began = path.parent, time.process_time()
         whole = not begun(folder)
-        job = Job(recipe, self.dataset, folder, resume=True, data=self.data, data_dir=self.data_dir)
-        with warnings.catch_warnings():
-            # Trained already for another row, or stopped before it was scored.
-            warnings.filterwarnings("ignore", message=".* is finished", category=TrainingWarning)
-            model = train(job, self.strategy, self.verbose)
+        start_from = None
+        if whole and (first := self._first_of(recipe)) is not None:
+            self._train(first, start_from := self._path(first, None))
+        model = self._train(recipe, folder, start_from)
         split, source = scored_split(recipe), scored_source(recipe, self.dataset)
         report = evaluate(
             model,
@@ -149,6 +156,21 @@ class Runs:
         del model
         gc.collect()  # networks refer to themselves; without this the next one would be built beside this one
         return self._read(path)
+
+    def _train(self, recipe: Recipe, folder: Path, start_from: Path | None = None) -> keras.Model:
+        job = Job(
+            recipe,
+            self.dataset,
+            folder,
+            resume=True,
+            start_from=start_from,
+            data=self.data,
+            data_dir=self.data_dir,
+        )
+        with warnings.catch_warnings():
+            # Trained already for another row, or stopped before it was scored.
+            warnings.filterwarnings("ignore", message=".* is finished", category=TrainingWarning)
+            return train(job, self.strategy, self.verbose)
 
     def _read(self, path: Path) -> Score:
         try:

@@ -106,6 +106,15 @@ def test_a_dry_run_touches_nothing(workplace, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_finetune_begins_with_a_run_of_laptop_for_every_row(workplace, tmp_path, capsys):
+    words_ = ["--recipe", "finetune", "--dry-run", "--rows", "FCN", "--set", "epochs=2", "image_size=64"]
+    assert main(words(workplace, tmp_path / "out", 1, *words_)) == 0
+    out = capsys.readouterr().out
+    assert "every run starts from one of its own of 100 epochs, which is not counted here" in out
+    assert re.search(r"^FCN +3 +0 +4 ", out, re.M)  # 3 seeds; 2 epochs of 2 steps
+    assert "random weights" not in out
+
+
 @pytest.mark.slow
 def test_laptop_is_fitted_and_scored_at_its_size(workplace, tmp_path, capfd, monkeypatch):
     """From the data to table and figure, in a file instead of a terminal; then the table from the runs only."""
@@ -156,7 +165,8 @@ def test_without_a_protocol_it_is_the_papers(workplace, tmp_path, capsys):
         (["--seeds", "1,1"], "at least one and each once"),
         (["--recipe", "pascal_context_fcn_resnet50"], "num_heads is what the tables vary"),
         (["--recipe", "voc2012_resnet101_finetune"], "starts from the network of voc2012_resnet101, which no row has"),
-        (["--recipe", "finetune"], "finetune starts from the network of laptop, which no row has"),
+        (["--recipe", "finetune", "--deep-backbone", "resnet50"], "all rows of finetune start from efficientnet_lite0"),
+        (["--scores-from", "none.json"], "none.json"),
         (["--recipe", "labtop"], "did you mean laptop?"),
         (["--against", "H = 9"], "Table 3 has no row 'H = 9'"),
         (["--min-images", "0"], "--min-images must be at least 1, got 0"),

@@ -31,13 +31,14 @@ class Bench:
 
     def __init__(self, folder):
         self.runs = Runs(folder, Coast(), verbose=0)
-        self.trained, self.evaluated, self.resumed = [], [], []
+        self.trained, self.evaluated, self.resumed, self.started_from = [], [], [], []
         self.scores = lambda recipe, protocol: 500
         self.fail = lambda recipe: None
 
     def train(self, job, strategy, verbose):
         assert job.resume
         self.trained.append(job.recipe)
+        self.started_from.append(job.start_from and job.start_from.name)
         self.resumed.append((job.output / "config.json").exists())
         job.output.mkdir(parents=True, exist_ok=True)
         (job.output / "config.json").write_text(json.dumps({"recipe": job.recipe.to_json()}))

@@ -184,3 +184,40 @@ def test_images_are_counted_by_class():
 def test_seeds_that_are_none_are_refused(bench, base, seeds):
     with pytest.raises(ValueError, match="at least one and each once"):
         ablate(plan(1, base, WHOLE), bench.runs, seeds)
+
+
+def test_rows_start_from_runs_of_their_own(bench, base):
+    """`finetune`: the first run has the row's heads and seed; tables share it, and other first runs are other runs."""
+    first = replace(base, learning_rate=0.5, freeze="backbone")
+    runs = Runs(bench.runs.folder, bench.runs.dataset, verbose=0, first=first)
+    ablate(plan(1, base, WHOLE, rows=["FCN", "CaC + GP"]), runs, [0, 1])
+    assert [(one.freeze, one.num_heads, one.seed) for one in bench.trained] == [
+        ("backbone", 0, 0), ("none", 0, 0), ("backbone", 2, 0), ("none", 2, 0),
+        ("backbone", 0, 1), ("none", 0, 1), ("backbone", 2, 1), ("none", 2, 1),
+    ]  # fmt: skip
+    assert bench.started_from == [None, bench.runs.path(replace(first, num_heads=0, global_pooling=False)).name] + [
+        name
+        for recipe in bench.trained[2::2]
+        for name in (None, bench.runs.path(recipe).name)
+    ]  # fmt: skip
+    ablate(plan(3, base, WHOLE, rows=["H = 2"]), runs, [0, 1])
+    assert len(bench.trained) == 8
+    others = {one.path(base) for one in (bench.runs, runs, Runs(runs.folder, runs.dataset, first=base))}
+    assert len(others) == 3
+
+
+def test_a_broken_run_goes_on_without_the_one_it_started_from(bench, base):
+    runs = Runs(bench.runs.folder, bench.runs.dataset, verbose=0, first=replace(base, epochs=1))
+
+    def kill(recipe):
+        if recipe.epochs == base.epochs:
+            raise KeyboardInterrupt
+
+    bench.fail = kill
+    laid = plan(1, base, WHOLE, rows=["FCN"])
+    with pytest.raises(KeyboardInterrupt):
+        ablate(laid, runs, [0])
+    bench.fail = lambda recipe: None
+    ablate(laid, runs, [0])
+    assert [one.epochs for one in bench.trained] == [1, 3, 3]
+    assert [name is None for name in bench.started_from] == [True, False, True]

@@ -10,17 +10,17 @@ _CHOICES = ("format", "split", "seed", "group_by", "classes", "masks")
 
 def add(command: AddCommand) -> None:
     """Add the command to the parser."""
-    parser = command("import", run, "bring a data set of any usual form into the standard folder")
+    parser = command("import", run, "convert a data set in any usual form to the standard layout")
     parser.add_argument("source", metavar="SOURCE", help="the folder with images and annotations; it is only read")
     parser.add_argument(
         "--output",
         required=True,
         default=argparse.SUPPRESS,
-        help="the folder to write; an import that broke off goes on there",
+        help="the folder to write; an interrupted import goes on there",
     )
     parser.add_argument(
         "--format",
-        help="the form: cityscapes, voc, coco, labelme, yolo or masks (default: recognised)",
+        help="the form: cityscapes, voc, coco_panoptic, coco, labelme, yolo or masks (default: recognised)",
         default=argparse.SUPPRESS,
     )
     parser.add_argument(
@@ -28,25 +28,25 @@ def add(command: AddCommand) -> None:
         type=shares,
         default=argparse.SUPPRESS,
         metavar="TRAIN,VAL,TEST",
-        help="shares dealt by chance (default: the source's own splits; 0.8,0.1,0.1 where it has none)",
+        help="shares of a random split (default: the source's own splits; 0.8,0.1,0.1 if it has none)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the dealing")
+    parser.add_argument("--seed", type=int, default=0, help="of the random split")
     parser.add_argument(
         "--group-by",
         default=argparse.SUPPRESS,
         metavar="PATTERN",
-        help="a regular expression on the paths of images: those for which its groups match the same stay together",
+        help="a regular expression on the paths of images; images whose groups match the same text stay in one split",
     )
     parser.add_argument(
         "--classes",
         default=argparse.SUPPRESS,
         metavar="FILE",
-        help="names, and colours or ids where masks need them, one class a line (default: a list in the source)",
+        help="names, and colours or ids if masks need them, one class a line (default: a list in the source)",
     )
     parser.add_argument(
         "--masks",
         default=argparse.SUPPRESS,
-        help="how mask files write classes: ids, colors or binary (default: what they hold shows it)",
+        help="how mask files encode classes: ids, colors or binary (default: found out)",
     )
 
 

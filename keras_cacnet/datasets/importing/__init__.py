@@ -8,6 +8,7 @@ from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.importing.cityscapes import Cityscapes
 from keras_cacnet.datasets.importing.class_lists import NamedClass, read_class_list
 from keras_cacnet.datasets.importing.coco import COCO
+from keras_cacnet.datasets.importing.coco_panoptic import COCOPanoptic
 from keras_cacnet.datasets.importing.forms import Form, Wishes, recognise_form
 from keras_cacnet.datasets.importing.import_report import ImportReport
 from keras_cacnet.datasets.importing.labelme import LabelMe
@@ -23,7 +24,7 @@ from keras_cacnet.wording import listed
 
 __all__ = ["IMPORT_FORMATS", "MASK_CODINGS", "ImportReport", "import_folder"]
 
-_FORMS: tuple[Form, ...] = (Cityscapes(), VOCTree(), COCO(), LabelMe(), YOLO(), PairedMasks())
+_FORMS: tuple[Form, ...] = (Cityscapes(), VOCTree(), COCOPanoptic(), COCO(), LabelMe(), YOLO(), PairedMasks())
 IMPORT_FORMATS = tuple(form.name for form in _FORMS)
 """The forms that are recognised, the most particular first."""
 MASK_CODINGS = CODINGS

@@ -1,9 +1,11 @@
 """Cityscapes as it is unpacked: `leftImg8bit` and `gtFine`, a folder a city, the 19 classes that are scored."""
 
+import json
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.importing.forms import Found, Item, Wishes
@@ -35,7 +37,12 @@ _SCORED = (
     (33, "bicycle", (119, 11, 32)),
 )
 _LAST_LABEL_ID = 33
-_MASK_ENDINGS = ("_labelIds", "_labelTrainIds")
+_NOT_SCORED = (
+    *("unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "parking"),
+    *("rail track", "guard rail", "bridge", "tunnel", "polegroup", "caravan", "trailer"),
+)
+_NOT_DRAWN = "license plate"
+_MASK_ENDINGS = ("_labelIds.png", "_labelTrainIds.png", "_polygons.json")
 
 CLASSES = ClassTable(
     tuple(name for _, name, _ in _SCORED), tuple(color for _, _, color in _SCORED), tuple(range(len(_SCORED)))
@@ -44,16 +51,22 @@ CLASSES = ClassTable(
 
 
 class Cityscapes:
-    """Cityscapes: label ids become train ids, all that is not scored becomes void; test has no masks."""
+    """Cityscapes: label ids become train ids, all that is not scored becomes void; test has no masks.
+
+    Polygons are drawn where there are no masks of label ids, as Cityscapes draws these itself.
+    """
 
     name = "cityscapes"
     has_masks = False
-    expected = "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png with gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png"
+    expected = (
+        "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png with gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png "
+        "(or _labelTrainIds.png, _polygons.json)"
+    )
 
     def recognise(self, tree: SourceTree) -> bool:
         """Tell by the endings of names."""
-        stems = [plain_stem(name) for name in tree.images]
-        return any(s.endswith("_leftImg8bit") for s in stems) and any(s.endswith(_MASK_ENDINGS) for s in stems)
+        has_images = any(plain_stem(name).endswith("_leftImg8bit") for name in tree.images)
+        return has_images and any(name.endswith(_MASK_ENDINGS) for name in tree.files)
 
     def read(self, tree: SourceTree, wishes: Wishes) -> Found:
         """Pair images and masks by city, sequence and frame; fine masks before coarse ones."""
@@ -77,15 +90,16 @@ class Cityscapes:
         if any(item.split == "test" for item in items):
             text = "Cityscapes keeps the masks of test; its images are there without masks."
             findings.append(Finding("note", "test", text))
-        what = f"Cityscapes, masks from {kind} ({', '.join(sorted({_ending(mask) for mask in fine.values()}))})"
+        endings = sorted({PurePosixPath(mask).stem.rpartition("_")[2] for mask in fine.values()})
+        what = f"Cityscapes, masks from {kind} ({', '.join(endings)})"
         return Found(f"{what}, 19 train ids", CLASSES, tuple(items), tuple(findings))
 
     def _masks(self, tree: SourceTree, kind: str) -> dict[str, str]:
-        """The masks by frame; label ids, which are complete, before train ids, which are derived."""
+        """The masks by frame; label ids, which are complete, before train ids, which are derived, and polygons."""
         masks: dict[str, str] = {}
         for ending in _MASK_ENDINGS:
-            for name in tree.images:
-                if plain_stem(name).endswith(f"_{kind}{ending}"):
+            for name in tree.files:
+                if name.endswith(f"_{kind}{ending}"):
                     masks.setdefault(_frame(name), name)
         return masks
 
@@ -95,12 +109,10 @@ def _frame(name: str) -> str:
     return "_".join(plain_stem(name).split("_")[:3])
 
 
-def _ending(name: str) -> str:
-    return plain_stem(name).rpartition("_")[2]
-
-
 def _draw(path: Path, size: tuple[int, int]) -> np.ndarray:
     del size
+    if path.suffix == ".json":
+        return _drawn_polygons(path)
     values = read_pixels(path).values
     if values is None:
         raise ValueError(f"{path}: has colours; masks of label ids have one channel")
@@ -114,3 +126,31 @@ def _draw(path: Path, size: tuple[int, int]) -> np.ndarray:
         raise ValueError(f"{path}: id {int(values[strange][0])} is none of Cityscapes', which go to {last}")
     table[ids] = CLASSES.ids
     return table[values]
+
+
+def _drawn_polygons(path: Path) -> np.ndarray:
+    """Draw polygons in their order, later ones over earlier ones, with their outlines, as Cityscapes' masks are."""
+    try:
+        content = json.loads(path.read_text("utf-8-sig"))
+        mask = Image.new("L", (int(content["imgWidth"]), int(content["imgHeight"])), VOID)
+        shapes = [
+            (str(one["label"]), [(float(x), float(y)) for x, y in one["polygon"]])
+            for one in content["objects"]
+            if not one.get("deleted")
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: no polygons of Cityscapes that can be read ({type(error).__name__}: {error})"
+        ) from None
+    ids = {**dict.fromkeys(_NOT_SCORED, VOID), **dict(zip(CLASSES.names, CLASSES.ids, strict=True))}
+    pen = ImageDraw.Draw(mask)
+    for label, corners in shapes:
+        one = label if label in ids else label.removesuffix("group")
+        if one == _NOT_DRAWN:
+            continue
+        if one not in ids:
+            raise ValueError(f"{path}: label {label!r} is none of Cityscapes'")
+        if len(corners) < 2:
+            raise ValueError(f"{path}: a polygon of {label} has {len(corners)} corners")
+        pen.polygon(corners, fill=ids[one])
+    return np.asarray(mask)

@@ -37,17 +37,17 @@ class COCO:
         return bool(self._files(tree))
 
     def _files(self, tree: SourceTree) -> list[str]:
-        names = [name for name in tree.having(".json") if _begins_as_coco(tree.files[name])]
+        names = [name for name in tree.having(".json") if begins_as_coco(tree.files[name])]
         instances = [name for name in names if PurePosixPath(name).name.startswith("instances")]
         return instances or names
 
     def read(self, tree: SourceTree, wishes: Wishes) -> Found:
         """Read the JSON files, one a split, and find their images."""
         run_lengths()
-        files = {name: _loaded(tree, name) for name in self._files(tree)}
+        files = {name: read_coco(tree, name) for name in self._files(tree)}
         if not files:
             raise ValueError(f"{tree.root}: no such file; {self.expected}")
-        names = _category_names(files)
+        names = category_names(files)
         counts: Counter[str] = Counter()
         outlined: dict[str, dict[Any, list[Mapping[str, Any]]]] = {}
         findings: list[Finding] = []
@@ -63,7 +63,7 @@ class COCO:
         if not counts:
             first = f"; {findings[0].message}" if findings else ""
             raise ValueError(f"{', '.join(files)}: no annotation has an outline (boxes are not enough){first}")
-        labels = number_labels(counts, _order(files, names, counts), wishes.classes)
+        labels = number_labels(counts, category_order(files, names, counts), wishes.classes)
         ids = {number: labels.ids.get(name, 0) for number, name in names.items()}
         items: dict[str, Item] = {}
         bare = 0
@@ -96,13 +96,16 @@ def run_lengths() -> Any:
     return mask
 
 
-def _begins_as_coco(path: Path) -> bool:
+def begins_as_coco(path: Path, with_key: str | None = None) -> bool:
+    """Tell by the first bytes of a JSON file whether it has one of COCO's lists, and a key."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    return head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and _LIST.search(head) is not None
+    is_coco = head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and _LIST.search(head) is not None
+    return is_coco and (with_key is None or f'"{with_key}"'.encode() in head)
 
 
-def _loaded(tree: SourceTree, name: str) -> dict[str, Any]:
+def read_coco(tree: SourceTree, name: str) -> dict[str, Any]:
+    """Read a file and require what all of COCO's forms have; what is missing is a ValueError."""
     path = tree.files[name]
     try:
         content = json.loads(path.read_text("utf-8-sig"))
@@ -118,7 +121,8 @@ def _loaded(tree: SourceTree, name: str) -> dict[str, Any]:
     return content
 
 
-def _category_names(files: Mapping[str, Mapping[str, Any]]) -> dict[Any, str]:
+def category_names(files: Mapping[str, Mapping[str, Any]]) -> dict[Any, str]:
+    """Give the names of the categories by their ids, which must agree in all files."""
     names: dict[Any, str] = {}
     for name, content in files.items():
         for category in content["categories"]:
@@ -132,7 +136,7 @@ def _category_names(files: Mapping[str, Mapping[str, Any]]) -> dict[Any, str]:
     return names
 
 
-def _order(files: Mapping[str, Mapping[str, Any]], names: Mapping[Any, str], counts: Counter[str]) -> list[str]:
+def category_order(files: Mapping[str, Mapping[str, Any]], names: Mapping[Any, str], counts: Counter[str]) -> list[str]:
     """The categories by their ids, without those that only hold others together, as Roboflow's first one."""
     entries = [entry for content in files.values() for entry in content["categories"]]
     above = {str(entry.get("supercategory")) for entry in entries if entry.get("supercategory") != entry["name"]}

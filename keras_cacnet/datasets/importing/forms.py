@@ -1,5 +1,6 @@
 """What a form of data set is: a source is read into items, each with a way to draw its mask."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +111,7 @@ def recognise_form(tree: SourceTree, forms: Sequence[Form], name: str | None) ->
             return form
     layouts = "\n  ".join(f"{form.name}: {form.expected}" for form in forms)
     raise ValueError(
-        f"{tree.root}: no form of data set that is known here ({len(tree.files)} files, {len(tree.images)} of them "
-        f"images). Known are:\n  {layouts}\nIf it is one of them, name it with --format."
+        f"{tree.root}: no known form of data set ({len(tree.files)} files, {len(tree.images)} of them images). "
+        f"The known forms are:\n  {layouts}\nIf it is one of them, name it: keras-cacnet import "
+        f"{shlex.quote(str(tree.root))} --output NEW_FOLDER --format NAME"
     )

@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -73,13 +73,16 @@ class SourceTree:
             found[_plain(PurePosixPath(name).name)].append(name)
         return found
 
-    def find_image(self, name: str, near: str = "", split: str | None = None) -> str | None:
+    def find_image(
+        self, name: str, near: str = "", split: str | None = None, without: Container[str] = ()
+    ) -> str | None:
         """Find the image that an annotation names.
 
         Args:
             name: a file's name, with folders before it or without, by `/` or `\\`.
             near: the path in this tree of the annotation that names it; relative names start there.
             split: the split that it belongs to, where two images have one name.
+            without: paths in this tree that it is not.
 
         Returns:
             Its path in this tree: where the name says it is, or the one file that ends in the name, or that
@@ -88,9 +91,9 @@ class SourceTree:
         wanted = name.replace("\\", "/")
         folder = PurePosixPath(near).parent
         direct = os.path.normpath(str(folder / wanted)).replace("\\", "/")
-        if direct in self.files:
+        if direct in self.files and direct not in without:
             return direct
-        same = self._by_name.get(_plain(PurePosixPath(wanted).name), [])
+        same = [one for one in self._by_name.get(_plain(PurePosixPath(wanted).name), []) if one not in without]
         tail = "/" + _plain(wanted.lstrip("./"))
         found = [other for other in same if f"/{_plain(other)}".endswith(tail)] or same
         if len(found) > 1 and split is not None:

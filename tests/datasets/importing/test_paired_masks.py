@@ -331,7 +331,7 @@ def test_nothing_that_is_known(tmp_path):
     with pytest.raises(ValueError, match="source: no files in it"):
         imported(tmp_path / "source", tmp_path / "out")
     Image.new("RGB", (9, 9)).save(tmp_path / "source" / "a.jpg")
-    with pytest.raises(ValueError, match=r"no form of data set that is known here \(1 files, 1 of them images\)"):
+    with pytest.raises(ValueError, match=r"no known form of data set \(1 files, 1 of them images\)"):
         imported(tmp_path / "source", tmp_path / "out")
     with pytest.raises(ValueError, match="no image has a mask"):
         imported(tmp_path / "source", tmp_path / "out", format="masks")

@@ -23,6 +23,7 @@ from keras_cacnet.cli.arguments import (
     warnings_in_a_line,
 )
 from keras_cacnet.cli.chosen_recipe import first_recipe, purpose_by_default
+from keras_cacnet.cli.training_data import training_data
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.training.recipe_settings import changes
 
@@ -67,7 +68,6 @@ def add(command: AddCommand) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from keras_cacnet.datasets import open_dataset
     from keras_cacnet.paper import recipe_named
     from keras_cacnet.training import Run, is_chief, strategy_for
     from keras_cacnet.training.purposes import RECIPES
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
             f"{published.name} starts from a run of {published.starts_from}: "
             f"give it, such as --start-from runs/{published.starts_from}"
         )
-    dataset = open_dataset(data, data_dir)
+    data, dataset = training_data(data, data_dir, output, options)
     start_from = options.start_from
     if purpose and not goes_on:
         if purpose.starts_from and start_from is None:

@@ -30,6 +30,10 @@ _EXPECTED = (
 _LEFTOVERS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "__macosx")
 
 
+class OtherLayout(ValueError):
+    """A folder is there, and is not laid out as a `Folder`; `import_folder` may read it."""
+
+
 class Folder:
     """A data set in a folder.
 
@@ -51,8 +55,9 @@ class Folder:
         path: the folder.
 
     Raises:
-        ValueError: it is not such a folder (the error says what was expected, what was found and what is the
-            first thing missing), or `classes.txt` is not valid.
+        OtherLayout: it is not such a folder; the error says what was expected, what was found and what is the
+            first thing missing.
+        ValueError: there is no such folder, or `classes.txt` is not valid.
 
     Example:
         >>> import tempfile
@@ -75,7 +80,7 @@ class Folder:
         found = listed(sorted(_entries(self.path)))
         for missing in ("images", "classes.txt"):
             if not (self.path / missing).exists():
-                raise ValueError(
+                raise OtherLayout(
                     f"{self.path}: not a data set: {self.path / missing} is missing; {_EXPECTED}; found {found}. "
                     f"`keras-cacnet import {shlex.quote(str(self.path))} --output NEW_FOLDER` reads other layouts."
                 )
@@ -89,7 +94,7 @@ class Folder:
         )
         if not self.splits:
             inside = listed(sorted(_entries(images))) if images.is_dir() else "a file"
-            raise ValueError(
+            raise OtherLayout(
                 f"{images}: no split: {images / 'train'} is missing, and so is a list of names, "
                 f"{self.path / 'train.txt'}; {_EXPECTED}; found {inside} in images. "
                 f"`keras-cacnet import {shlex.quote(str(self.path))} --output NEW_FOLDER` splits images by chance."

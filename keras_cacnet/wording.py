@@ -1,4 +1,4 @@
-"""What messages share: lists that end, sizes to read, and the nearest right word for a wrong one."""
+"""What messages share: lists that end, ranges and sizes to read, and the nearest right word for a wrong one."""
 
 import difflib
 from collections.abc import Iterable
@@ -31,6 +31,22 @@ def listed(items: Iterable[object], limit: int = 8, separator: str = ", ", none:
         return shown
     joint = separator if "\n" in separator else " "
     return f"{shown}{joint}and {len(texts) - limit} more"
+
+
+def ranges_text(numbers: Iterable[int]) -> str:
+    """Write whole numbers in ascending order, with runs of three and more joined.
+
+    Example:
+        >>> ranges_text([12, 0, 1, 2, 4, 5])
+        '0-2, 4, 5, 12'
+    """
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
 def did_you_mean(word: object, known: Iterable[object], cutoff: float = 0.5) -> str:

@@ -2,20 +2,16 @@
 
 import operator
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from keras_cacnet.files import user_path
-from keras_cacnet.wording import listed
+from keras_cacnet.wording import listed, ranges_text
 
 VOID = 255
 """The void label in every mask that leaves a reader: pixels that are neither trained nor scored."""
-
-_LINE = re.compile(r"(?P<id>\d+)\s+(?P<name>\S.*?)\s+(?P<color>\d+\s+\d+\s+\d+)")
 
 
 @dataclass(frozen=True)
@@ -149,9 +145,9 @@ class ClassTable:
         counted = listed(f"{i} ({count} pixel{'' if count == 1 else 's'})" for i, count in unknown.items())
         ids, verb = ("id", "is") if len(unknown) == 1 else ("ids", "are")
         return (
-            f"{ids} {counted} {verb} not in the class table, which knows {_ranges(self.ids)} and void "
-            f"{_ranges({*self.void_ids, VOID})}; add the class to classes.txt, or write {VOID} where the pixel shall "
-            "not be trained."
+            f"{ids} {counted} {verb} not in the class table, which knows {ranges_text(self.ids)} and void "
+            f"{ranges_text({*self.void_ids, VOID})}; add the class to classes.txt, or write {VOID} where the pixel "
+            "shall not be trained."
         )
 
     def to_file(self, indices: np.ndarray) -> np.ndarray:
@@ -199,53 +195,15 @@ class ClassTable:
                 index or a name; it names the file, the line and what is expected.
 
         Example:
-            >>> import tempfile
-            >>> path = user_path(tempfile.mkdtemp()) / "classes.txt"
+            >>> import pathlib, tempfile
+            >>> path = pathlib.Path(tempfile.mkdtemp()) / "classes.txt"
             >>> _ = path.write_text("0 sky 90 160 220\\n1 open sea 20 60 140\\n2 void 0 0 0\\n")
             >>> ClassTable.from_file(path).names
             ('sky', 'open sea')
         """
-        path = user_path(path)
-        try:
-            text = path.read_text("utf-8-sig")
-        except UnicodeDecodeError:
-            raise ValueError(f"{path}: not UTF-8 text; save it as UTF-8, one class a line: {_FORM}.") from None
-        except OSError as error:
-            raise ValueError(f"{path}: cannot be read ({error.strerror}).") from None
-        first_line: dict[int | str, int] = {}
-        entries: list[tuple[int, str, tuple[int, int, int]]] = []
-        void_ids: list[int] = []
-        void_palette: list[tuple[int, int, int]] = []
-        for number, line in enumerate(text.splitlines(), 1):
-            line = line.split("#")[0].strip()
-            if not line:
-                continue
-            class_id, name, color = _parse(line, f"{path}, line {number}")
-            is_void = name.lower() == "void"
-            for what, value in (("index", class_id), ("name", name)):
-                if what == "name" and is_void:
-                    continue
-                if value in first_line:
-                    raise ValueError(
-                        f"{path}, line {number}: {what} {value!r} is in line {first_line[value]} "
-                        f"already; give each class {'an index' if what == 'index' else 'a name'} of its own."
-                    )
-                first_line[value] = number
-            if is_void:
-                void_ids.append(class_id)
-                void_palette.append(color)
-            else:
-                entries.append((class_id, name, color))
-        if not entries:
-            raise ValueError(f"{path}: no classes; write one a line: {_FORM}.")
-        entries.sort()
-        return cls(
-            names=tuple(name for _, name, _ in entries),
-            palette=tuple(color for _, _, color in entries),
-            ids=tuple(class_id for class_id, _, _ in entries),
-            void_ids=tuple(sorted(i for i in void_ids if i != VOID)),
-            void_palette=tuple(void_palette),
-        )
+        from keras_cacnet.datasets.classes_file import read_classes
+
+        return read_classes(path)
 
     def to_text(self) -> str:
         """Render the table as `classes.txt`.
@@ -257,9 +215,9 @@ class ClassTable:
             >>> ClassTable(("sky",), ((90, 160, 220),), ids=(1,), void_ids=(0,)).to_text()
             '1 sky 90 160 220\\n0 void 0 0 0\\n'
         """
-        rows = zip(self.ids, self.names, self.palette, strict=True)
-        lines = [f"{i} {name} {red} {green} {blue}\n" for i, name, (red, green, blue) in rows]
-        return "".join((*lines, *(f"{i} void 0 0 0\n" for i in self.void_ids)))
+        from keras_cacnet.datasets.classes_file import classes_text
+
+        return classes_text(self)
 
     def to_json(self) -> dict[str, Any]:
         """Render the table as plain lists and dictionaries.
@@ -310,26 +268,6 @@ class ClassTable:
             ) from None
 
 
-_FORM = "`index name R G B`, as in `0 sky 128 128 128`"
-
-
-def _parse(line: str, where: str) -> tuple[int, str, tuple[int, int, int]]:
-    match = _LINE.fullmatch(line)
-    if match is None:
-        raise ValueError(f"{where}: {line!r} is not a class; expected {_FORM}.")
-    class_id, name = int(match["id"]), match["name"]
-    red, green, blue = (int(value) for value in match["color"].split())
-    if max(red, green, blue) > 255:
-        raise ValueError(f"{where}: colour {red} {green} {blue} of {name!r} is out of range; each of R G B is 0..255.")
-    limit = VOID if name.lower() == "void" else VOID - 1
-    if class_id > limit:
-        raise ValueError(
-            f"{where}: index {class_id} of {name!r} is out of range; masks are 8-bit, so classes are "
-            f"0..{VOID - 1}, and {VOID} is void."
-        )
-    return class_id, name, (red, green, blue)
-
-
 def _id(value: Any, last: int, note: str = "") -> int:
     try:
         number = operator.index(value)
@@ -353,14 +291,3 @@ def _color(color: Any) -> tuple[int, int, int]:
 def _duplicates(values: Iterable[Any]) -> list[Any]:
     seen: set[Any] = set()
     return [value for value in values if value in seen or seen.add(value)]  # type: ignore[func-returns-value]
-
-
-def _ranges(ids: Iterable[int]) -> str:
-    """Write ids as `0-10, 12`: runs of three and more are joined."""
-    runs: list[list[int]] = []
-    for i in sorted(ids):
-        if runs and i == runs[-1][-1] + 1:
-            runs[-1].append(i)
-        else:
-            runs.append([i])
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 
 from keras_cacnet.datasets.builder import PublishedBuilder
 from keras_cacnet.datasets.classes import VOID, ClassTable
+from keras_cacnet.datasets.mat_files import read_mat
 from keras_cacnet.datasets.palettes import voc_colors
 from keras_cacnet.datasets.reading import read_mask
 from keras_cacnet.datasets.source import Example
@@ -20,7 +21,6 @@ from keras_cacnet.datasets.unpacked import (
     Layout,
     find_root,
     read_list,
-    read_mat,
     require_no_overlap,
     subset_notes,
     visible_names,

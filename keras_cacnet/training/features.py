@@ -1,15 +1,12 @@
-"""The features of a frozen backbone, computed once and kept on disk for all epochs of all runs that take the same."""
+"""The features of a frozen backbone, computed once for all epochs of all runs that take the same."""
 
 import hashlib
 import json
-import math
 import os
 import shutil
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,12 +23,12 @@ from keras_cacnet.pipeline.batches import check_shard
 from keras_cacnet.pipeline.calls import call
 from keras_cacnet.pipeline.views import Views
 from keras_cacnet.progress import ProgressBar
+from keras_cacnet.training.feature_shards import FeatureShards
 from keras_cacnet.wording import size_text
 
 FORM = 2
 """Counts up with whatever changes what a cache holds."""
 
-_SHARD_BYTES = 2**25
 _BATCH = 16
 _MASKS = "masks"
 
@@ -104,21 +101,13 @@ class Features:
     @property
     def bytes(self) -> int:
         """What all of it takes on disk."""
-        return self.count * self._view_bytes
+        return self.count * self.shards.row_bytes
 
     @property
-    def _view_bytes(self) -> int:
-        values = sum(math.prod(shape) for shape in self.shapes.values())
-        return values * np.dtype(self.dtype).itemsize + math.prod(self.grid)
-
-    @property
-    def shard_size(self) -> int:
-        """Views in a file: some 32 MB."""
-        return max(1, _SHARD_BYTES // self._view_bytes)
-
-    def missing(self) -> list[int]:
-        """The numbers of the shards that are not there, or not whole."""
-        return [shard for shard in range(-(-self.count // self.shard_size)) if self._opened(shard) is None]
+    def shards(self) -> FeatureShards:
+        """The files that they are kept in."""
+        levels = {name: (shape, self.dtype) for name, shape in self.shapes.items()}
+        return FeatureShards(self.folder, self.count, {**levels, _MASKS: (self.grid, "uint8")})
 
     def fill(self, model: SegmentationNetwork, source: Source, classes: ClassTable, verbose: str | int = 1) -> None:
         """Compute what is not there yet, a shard at a time: broken off, it goes on with the next one.
@@ -133,9 +122,10 @@ class Features:
             OSError: there is no room on the disk, or the folder cannot be written.
             ValueError: a feature is beyond what `dtype` holds.
         """
-        missing = self.missing()
-        needed = min(len(missing) * self.shard_size, self.count) * self._view_bytes
-        self._require_room(needed)
+        shards = self.shards
+        missing = shards.missing()
+        needed = sum(len(shards.rows(shard)) for shard in missing) * shards.row_bytes
+        shards.require_room(needed)
         if verbose:
             print(self._text(needed))
         if not missing:
@@ -146,7 +136,7 @@ class Features:
             input_signature=[tf.TensorSpec((None, self.views.crop_size, self.views.crop_size, 3), model.input.dtype)],
             autograph=False,
         )
-        spans = [range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.count)) for shard in missing]
+        spans = [shards.rows(shard) for shard in missing]
         bar = ProgressBar("features", sum(map(len, spans)), "views") if verbose in ("auto", 1) else None
         for shard, span in zip(missing, spans, strict=True):
             arrays = self._empty(len(span))
@@ -166,7 +156,7 @@ class Features:
                         )
                 if bar is not None:
                     bar.add(len(masks))
-            self._write(shard, arrays)
+            shards.write(shard, arrays)
 
     def batches(
         self, *, batch_size: int, steps: int, seed: int, start_step: int = 0, shard: tuple[int, int] = (0, 1)
@@ -184,15 +174,7 @@ class Features:
             Batches of a dict of the levels, (batch_size / count, h, w, c), and of masks on the grid of the loss.
         """
         check_shard(shard)
-        shards = range(-(-self.count // self.shard_size))
-        opened = [_Rows.of(arrays) for number in shards if (arrays := self._opened(number)) is not None]
-        if len(opened) < len(shards):
-            raise ValueError(f"{self.folder} is not complete: fill it first")
-        share, names = batch_size // shard[1], (*self.shapes, _MASKS)
-
-        def gather(numbers: np.ndarray) -> tuple[np.ndarray, ...]:
-            places = [divmod(int(number), self.shard_size) for number in numbers]
-            return tuple(np.stack([opened[one][name].read(place) for one, place in places]) for name in names)
+        gather, share = self.shards.reader(), batch_size // shard[1]
 
         def batch(step: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             first = step * batch_size + shard[0] * share
@@ -212,52 +194,6 @@ class Features:
     def _empty(self, count: int) -> dict[str, np.ndarray]:
         arrays = {name: np.zeros((count, *shape), self.dtype) for name, shape in self.shapes.items()}
         return {**arrays, _MASKS: np.full((count, *self.grid), VOID, "uint8")}
-
-    def _write(self, shard: int, arrays: dict[str, np.ndarray]) -> None:
-        """A folder of arrays under a name of its own, renamed when it is whole."""
-        place = self.folder / f"{shard:05d}"
-        part = Path(tempfile.mkdtemp(prefix=f".{shard:05d}.", dir=self.folder))
-        try:
-            for name, values in arrays.items():
-                with (part / f"{name}.npy").open("wb") as file:
-                    np.save(file, values)
-                    file.flush()
-                    os.fsync(file.fileno())
-            if self._opened(shard) is None:
-                shutil.rmtree(place, ignore_errors=True)
-                # Another process may have been first; it has written the same.
-                with suppress(OSError):
-                    os.replace(part, place)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-
-    def _opened(self, shard: int) -> dict[str, np.memmap] | None:
-        """The arrays of a shard, mapped; None where they are not there or not whole."""
-        count = min(self.shard_size, self.count - shard * self.shard_size)
-        wanted = {name: ((count, *array.shape[1:]), array.dtype) for name, array in self._empty(0).items()}
-        try:
-            arrays = {name: np.load(self.folder / f"{shard:05d}" / f"{name}.npy", mmap_mode="r") for name in wanted}
-        except (OSError, ValueError, EOFError):
-            return None
-        whole = all((array.shape, array.dtype) == wanted[name] for name, array in arrays.items())
-        return arrays if whole else None
-
-    def _require_room(self, needed: int) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.folder).close()
-        except OSError as error:
-            raise OSError(
-                f"{self.folder} cannot be written ({error.strerror or error}): name another folder for what is "
-                "cached by the variable KERAS_CACNET_DATA, or set cached_views=0"
-            ) from error
-        # Room for what else a run writes.
-        if needed and needed * 1.05 > (free := shutil.disk_usage(self.folder).free):
-            raise OSError(
-                f"the features of {self.count:,} views take {size_text(needed)}, and {self.folder} has room for "
-                f"{size_text(free)}: set fewer cached_views, a smaller crop_size or cached_views=0, or name another "
-                "disk by the variable KERAS_CACNET_DATA"
-            )
 
     def _text(self, needed: int) -> str:
         what = f"{self.count:,} views of {self.images:,} images, {size_text(self.bytes)} in {self.folder}"
@@ -292,30 +228,6 @@ def features_key(model: SegmentationNetwork, views: Views, dtype: str, digest: s
         if variable.dtype != "uint32":  # the random state of a dropout does nothing here
             total.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
     return total.hexdigest()
-
-
-class _Rows(NamedTuple):
-    """The rows of an array in a file, each read when it is asked for.
-
-    TensorFlow keeps what a stream calls as long as the process lives, and mappings would stay open with it: a process
-    that trains one network after another would run out of files.
-    """
-
-    path: str
-    offset: int
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    @classmethod
-    def of(cls, arrays: dict[str, np.memmap]) -> dict[str, "_Rows"]:
-        return {
-            name: cls(str(array.filename), array.offset, array.shape[1:], array.dtype) for name, array in arrays.items()
-        }
-
-    def read(self, row: int) -> np.ndarray:
-        count = math.prod(self.shape)
-        start = self.offset + row * count * self.dtype.itemsize
-        return np.fromfile(self.path, self.dtype, count, offset=start).reshape(self.shape)
 
 
 def _wide(levels: dict[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from keras_cacnet.models.network import SegmentationNetwork
 from keras_cacnet.pipeline import Views
 from keras_cacnet.pipeline.augmentation import augment
 from keras_cacnet.pipeline.examples import read
-from keras_cacnet.training import Checkpoints, Features, Job, Recipe, Run, Stopped, train
-from keras_cacnet.training import features as module
+from keras_cacnet.training import Checkpoints, Features, Job, Recipe, Run, Stopped, feature_shards, train
+from keras_cacnet.training.feature_shards import FeatureShards
 from small_networks import small_networks
 
 VIEWS = Views(count=2, crop_size=40, scale_range=(0.75, 1.5))
@@ -174,9 +174,9 @@ def test_a_view_is_what_augment_makes(dataset):
 
 def test_broken_off_it_goes_on(dataset, monkeypatch):
     network = build()
-    monkeypatch.setattr(module, "_SHARD_BYTES", 1)  # a view a shard
+    monkeypatch.setattr(feature_shards, "_SHARD_BYTES", 1)  # a view a shard
     whole = features_of(network, dataset)
-    write, written = Features._write, []
+    write, written = FeatureShards.write, []
 
     def killed(self, shard, arrays):
         if len(written) == 4:
@@ -184,17 +184,17 @@ def test_broken_off_it_goes_on(dataset, monkeypatch):
         written.append(shard)
         write(self, shard, arrays)
 
-    monkeypatch.setattr(Features, "_write", killed)
+    monkeypatch.setattr(FeatureShards, "write", killed)
     with pytest.raises(KeyboardInterrupt):
         filled(network, dataset)
-    assert whole.missing() == [4, 5, 6, 7, 8, 9]
-    monkeypatch.setattr(Features, "_write", write)
+    assert whole.shards.missing() == [4, 5, 6, 7, 8, 9]
+    monkeypatch.setattr(FeatureShards, "write", write)
     # One that was cut short by a full disk or a crash is computed again.
     path = whole.folder / "00002" / "P5.npy"
     path.write_bytes(path.read_bytes()[:-7])
-    assert whole.missing() == [2, 4, 5, 6, 7, 8, 9]
+    assert whole.shards.missing() == [2, 4, 5, 6, 7, 8, 9]
     features = filled(network, dataset)
-    assert not features.missing()
+    assert not features.shards.missing()
     assert not [path for path in features.folder.iterdir() if path.name.startswith(".")]
     found = [np.array(x["P5"]) for x, _ in features.batches(batch_size=5, steps=2, seed=0)]
     monkeypatch.setenv("KERAS_CACNET_DATA", str(features.folder))
@@ -245,7 +245,7 @@ def test_what_it_takes_is_said_and_refused_where_there_is_no_room(dataset, monke
     source = dataset.source("train")
     # 3x3 positions of 512 and 1024 channels, and a mask of 12x12.
     assert features.bytes == 10 * (9 * (512 + 1024) * 4 + 144)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: type("", (), {"free": 200_000})())
+    monkeypatch.setattr(feature_shards.shutil, "disk_usage", lambda folder: type("", (), {"free": 200_000})())
     with pytest.raises(OSError, match="10 views take 0.55 MB, and .* has room for 0.20 MB: set fewer cached_views"):
         features.fill(network, source, dataset.classes)
     monkeypatch.undo()

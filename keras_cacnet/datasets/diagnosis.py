@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from keras_cacnet.datasets.split_lists import plain_stem
 from keras_cacnet.wording import listed
 
 _FAR_APART = 20
+_PHOTOGRAPHS = (".jpg", ".jpeg", ".webp")
 
 
 def name_causes(
@@ -40,7 +41,7 @@ def name_causes(
     command = f"`keras-cacnet import {shlex.quote(str(dataset.path))} --output NEW_FOLDER`"
     causes: list[Finding] = []
     left = list(findings)
-    for name_cause in (_other_names, _no_masks, _colors, _black_and_white, _numbering):
+    for name_cause in (_photographs, _other_names, _no_masks, _colors, _black_and_white, _numbering):
         cause, explained = name_cause(dataset, left, facts, command)
         if cause is not None:
             causes.append(cause)
@@ -52,27 +53,56 @@ def name_causes(
 _Cause = tuple[Finding | None, Sequence[Finding]]
 
 
-def _other_names(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str) -> _Cause:
-    """Masks that are there, with an ending such as `_mask` or as another format."""
-    missing = [one for one in findings if one.kind == "missing mask"]
-    others = {folder: _by_image_name(folder) for folder in {Path(one.where).parent for one in missing}}
-    explained, found = [], set()
-    for finding in missing:
-        path = Path(finding.where)
-        if (other := others[path.parent].get(path.stem)) is not None:
-            explained.append(finding)
-            found.add(str(path.with_name(other)))
-            example = f"{other} where {path.name} is expected"
+def _photographs(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str) -> _Cause:
+    """Masks that are there in a format of photographs, which does not keep their ids."""
+    found, explained = _elsewhere(findings, _is_photograph)
     if not found:
         return None, ()
-    folders = {str(folder) for folder in others}
-    # Masks that have no image by their own name, and what a folder of masks of another format leaves out.
-    explained += [one for one in findings if one.where in found or (one.kind == "left out" and one.where in folders)]
+    expected, other = found[0]
+    form = other.suffix[1:].upper().replace("JPG", "JPEG")
     text = (
-        f"{len(found)} {'masks have' if len(found) > 1 else 'mask has'} another name or format, such as {example}. "
-        f"Mend that, or let {command} do it."
+        f"{len(found)} {'masks are' if len(found) > 1 else 'mask is'} there as {form}, such as {other.name} where "
+        f"{expected.name} is expected. {form} changes pixels to save space, and so the ids or colours in a mask: "
+        f"export masks as PNG from where they were drawn. If they are black and white, {command} reads them all the "
+        "same."
+    )
+    return Finding("error", str(dataset.path / "labels"), text, kind="photographs"), explained
+
+
+def _other_names(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str) -> _Cause:
+    """Masks that are there, with an ending such as `_mask` or as another format."""
+    found, explained = _elsewhere(findings, lambda other: not _is_photograph(other))
+    if not found:
+        return None, ()
+    expected, other = found[-1]
+    text = (
+        f"{len(found)} {'masks have' if len(found) > 1 else 'mask has'} another name or format, such as {other.name} "
+        f"where {expected.name} is expected. Mend that, or let {command} do it."
     )
     return Finding("error", str(dataset.path / "labels"), text, kind="names"), explained
+
+
+def _elsewhere(
+    findings: Sequence[Finding], is_meant: Callable[[Path], bool]
+) -> tuple[list[tuple[Path, Path]], list[Finding]]:
+    """Masks that are missing, with the files that seem to be meant, and the findings that this explains."""
+    missing = [one for one in findings if one.kind == "missing mask"]
+    others = {folder: _by_image_name(folder) for folder in {Path(one.where).parent for one in missing}}
+    explained, found = [], []
+    for finding in missing:
+        path = Path(finding.where)
+        other = others[path.parent].get(path.stem)
+        if other is not None and is_meant(path.with_name(other)):
+            explained.append(finding)
+            found.append((path, path.with_name(other)))
+    # Masks that have no image by their own name, and what a folder of masks of another format leaves out.
+    names, folders = {str(other) for _, other in found}, {str(path.parent) for path, _ in found}
+    explained += [one for one in findings if one.where in names or (one.kind == "left out" and one.where in folders)]
+    return found, explained
+
+
+def _is_photograph(path: Path) -> bool:
+    return path.suffix.lower() in _PHOTOGRAPHS
 
 
 def _by_image_name(folder: Path) -> dict[str, str]:

@@ -78,6 +78,46 @@ def test_masks_of_another_format(folder, expected, tmp_path, suffix):
     assert Counter(map(bytes, masks_of(mended))) == Counter(map(bytes, expected))
 
 
+@pytest.mark.parametrize(("suffix", "form"), [(".jpg", "JPEG"), (".JPEG", "JPEG"), (".webp", "WEBP")])
+def test_masks_as_photographs(folder, suffix, form):
+    for path in sorted((folder.root / "labels").rglob("*.png")):
+        Image.open(path).save(path.with_suffix(suffix))
+        path.unlink()
+    data = open_dataset(folder.root)
+    message = only_error(data)
+    assert message.startswith(f"5 masks are there as {form}, such as 0{suffix} where 0.png is expected. {form} changes")
+    assert "export masks as PNG" in message
+    assert "missing" not in message
+    with pytest.raises(ValueError, match=f"1 problem:\n  .*labels: 5 masks are there as {form}"):
+        require_layout(data)
+
+
+def test_black_and_white_masks_as_photographs(folder, tmp_path):
+    (folder.root / "classes.txt").write_text("0 rest 0 0 0\n1 land 255 255 255\n")
+    expected = []
+    for split in ("train", "val"):
+        for path in sorted((folder.root / "labels" / split).glob("*.png")):
+            # Whole blocks of JPEG: what is between black and white is cut elsewhere.
+            expected.append(np.indices((70, 80))[1] >= 24 + 8 * len(expected))
+            Image.fromarray(expected[-1].astype("uint8") * 255).save(path.with_suffix(".jpg"), quality=95)
+            path.unlink()
+    mended = run_command(only_error(open_dataset(folder.root)), tmp_path / "new")
+    assert Counter(map(bytes, masks_of(mended))) == Counter(mask.astype("uint8").tobytes() for mask in expected)
+
+
+def test_one_mask_as_a_photograph_beside_others_of_another_name(folder):
+    one, *others = sorted((folder.root / "labels").rglob("*.png"))
+    Image.open(one).save(one.with_suffix(".jpg"))
+    one.unlink()
+    for path in others:
+        path.rename(path.with_name(f"{path.stem}_gt.png"))
+    report = check_dataset(open_dataset(folder.root), progress=False)
+    assert [(error.kind, error.message.split(",")[0]) for error in report.errors] == [
+        ("photographs", "1 mask is there as JPEG"),
+        ("names", "4 masks have another name or format"),
+    ]
+
+
 def test_masks_in_folders_of_another_name(folder, expected, tmp_path):
     (folder.root / "labels").rename(folder.root / "ground_truth")
     data = open_dataset(folder.root)

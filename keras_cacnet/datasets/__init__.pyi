@@ -1,9 +1,6 @@
 from .check_report import CheckReport as CheckReport
 from .check_report import SplitFacts as SplitFacts
 from .checking import check_dataset as check_dataset
-from .checking import count_labels as count_labels
-from .checking import label_findings as label_findings
-from .checking import require_labels as require_labels
 from .checking import require_layout as require_layout
 from .classes import VOID as VOID
 from .classes import ClassTable as ClassTable
@@ -12,6 +9,9 @@ from .importing import IMPORT_FORMATS as IMPORT_FORMATS
 from .importing import MASK_CODINGS as MASK_CODINGS
 from .importing import ImportReport as ImportReport
 from .importing import import_folder as import_folder
+from .label_checking import count_labels as count_labels
+from .label_checking import label_findings as label_findings
+from .label_checking import require_labels as require_labels
 from .opening import PUBLISHED as PUBLISHED
 from .opening import open_dataset as open_dataset
 from .reading import read_example as read_example

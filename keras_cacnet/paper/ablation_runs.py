@@ -16,8 +16,8 @@ import keras
 import tensorflow as tf
 
 from keras_cacnet.datasets import shares_images
-from keras_cacnet.datasets.checking import read_labels
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.label_checking import read_labels
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.scoring import evaluate

@@ -34,26 +34,35 @@ def network_arguments(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def compiled_network(
-    recipe: Recipe,
-    num_classes: int,
-    total_steps: int,
-    network: keras.Model | None = None,
-    class_weights: Sequence[float] | None = None,
-) -> keras.Model:
-    """Build and compile the network of a recipe, in the scope of the strategy that it is trained under.
+def new_network(recipe: Recipe, num_classes: int) -> CaCNet:
+    """Build the network of a recipe, in the scope of the strategy that it is trained under.
 
     Args:
         recipe: the settings.
         num_classes: number of classes.
-        total_steps: the number of steps of the whole run, over which the learning rate falls.
-        network: the network of another run, to train on from its weights.
-        class_weights: a weight for each class in the loss.
 
     Returns:
         The network; batch norms are synchronized on one device as well, so that a run can go on with more.
     """
-    model = network or CaCNet(num_classes, **network_arguments(recipe), synchronized=True)
+    return CaCNet(num_classes, **network_arguments(recipe), synchronized=True)
+
+
+def compile_network(
+    model: keras.Model,
+    recipe: Recipe,
+    num_classes: int,
+    total_steps: int,
+    class_weights: Sequence[float] | None = None,
+) -> None:
+    """Compile a network as a recipe says, in the scope of the strategy that it was built under.
+
+    Args:
+        model: the network, new or of another run.
+        recipe: the settings.
+        num_classes: number of classes.
+        total_steps: the number of steps of the whole run, over which the learning rate falls.
+        class_weights: a weight for each class in the loss.
+    """
     model.loss_stride = recipe.loss_stride
     freeze(model, recipe.freeze)
     optimizer = optimizer_of(recipe, total_steps)
@@ -65,7 +74,6 @@ def compiled_network(
         jit_compile=False,
         accumulate=recipe.accumulate,
     )
-    return model
 
 
 def optimizer_of(recipe: Recipe, total_steps: int) -> keras.optimizers.Optimizer:
@@ -77,8 +85,6 @@ def optimizer_of(recipe: Recipe, total_steps: int) -> keras.optimizers.Optimizer
         ('AdamW', 0.0001)
     """
     warmup, rate = recipe.warmup_steps, recipe.learning_rate
-    if warmup >= total_steps:
-        raise ValueError(f"warmup_steps={warmup} leaves none of the {total_steps} steps of the run: take fewer")
     rates = {
         "poly": lambda steps: poly(rate, steps, recipe.poly_power),
         "cosine": lambda steps: cosine(rate, steps),

@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_cacnet.datasets import count_labels, fingerprint, require_labels, require_layout, shares_images
+from keras_cacnet.datasets import count_labels, fingerprint, require_layout, shares_images
+from keras_cacnet.datasets.label_checking import judged_labels
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.files import user_path, write_json
 from keras_cacnet.training.checkpoint_file import Progress
 from keras_cacnet.training.checkpoints import Checkpoints, TrainingWarning
 from keras_cacnet.training.cluster import is_chief, require_agreement
-from keras_cacnet.training.compiling import compiled_network, rate_warning
+from keras_cacnet.training.compiling import compile_network, new_network, rate_warning
 from keras_cacnet.training.losses.frequencies import CLASS_WEIGHTS, class_weights
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.training.run import Run, begun
@@ -116,24 +117,27 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
     source = _training_source(recipe, dataset, strategy.num_replicas_in_sync)
     scored = _scored_source(recipe, dataset, seen)
     steps_per_epoch = len(source) // recipe.batch_size
+    total_steps = _total_steps(recipe, steps_per_epoch)
+    counted = recipe.class_weights in CLASS_WEIGHTS
+    weights = None if recipe.class_weights is None or counted else class_weights(recipe.class_weights, dataset.classes)
     progress, doubts = Progress(), [] if former or other else [rate_warning(recipe)]
     require_agreement(strategy, [goes_on, settings])
     with _claimed(folder, anew=former is None) if chief else nullcontext():
         keras.utils.set_random_seed(recipe.seed)
         if not goes_on:
-            weights = _class_weights(recipe, dataset)
-            total_steps = steps_per_epoch * recipe.epochs
             with strategy.scope():
                 given = other.network_for(recipe, dataset.classes) if other else None
-                network = given.network if given else None
-                model = compiled_network(recipe, len(dataset.classes), total_steps, network, weights)
+                model = given.network if given else new_network(recipe, len(dataset.classes))
             model.classes, model.image_size = dataset.classes, recipe.image_size
             if other and given and given.new and chief:
                 print(f"start: {other.path} has other classes; {given.to_text()}")
-        splits = [recipe.split] if scored is None else [recipe.split, str(recipe.validation_split)]
+        scored_split = None if scored is None else recipe.validation_split
+        splits = [split for split in (recipe.split, scored_split) if split is not None]
         require_layout(dataset, splits)
+        facts = None
         if former is None:
-            doubts += [f"{dataset.name}: {one.where}: {one.message}" for one in require_labels(dataset, *splits)]
+            findings, facts = judged_labels(dataset, recipe.split, scored_split, counted)
+            doubts += [f"{dataset.name}: {one.where}: {one.message}" for one in findings]
         for doubt in filter(None, doubts if chief else ()):
             warnings.warn(doubt, TrainingWarning, stacklevel=3)
         images = {split: len(dataset.source(split)) for split in dataset.splits}
@@ -141,10 +145,14 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
         if former:
             former.require_files(images, digests)
         require_agreement(strategy, [images, digests])
-        if goes_on:
-            with strategy.scope():
+        if not goes_on and counted:
+            weights = class_weights(str(recipe.class_weights), facts or count_labels(dataset, recipe.split))
+        with strategy.scope():
+            if goes_on:
                 model, progress = checkpoints.resume()
-        elif chief and former is None:
+            else:
+                compile_network(model, recipe, len(dataset.classes), total_steps, weights)
+        if chief and former is None:
             record = {"recipe": settings, "images": images, "digests": digests, "steps_per_epoch": steps_per_epoch}
             if weights is not None:
                 record["class_weights"] = dict(zip(dataset.classes.names, weights, strict=True))
@@ -199,11 +207,11 @@ def _training_source(recipe: Recipe, dataset: SegmentationDataset, replicas: int
     return source
 
 
-def _class_weights(recipe: Recipe, dataset: SegmentationDataset) -> list[float] | None:
-    if recipe.class_weights is None:
-        return None
-    counted = recipe.class_weights in CLASS_WEIGHTS
-    return class_weights(recipe.class_weights, count_labels(dataset, recipe.split) if counted else dataset.classes)
+def _total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    total = steps_per_epoch * recipe.epochs
+    if recipe.warmup_steps >= total:
+        raise ValueError(f"warmup_steps={recipe.warmup_steps} leaves none of the {total} steps of the run: take fewer")
+    return total
 
 
 def _scored_source(recipe: Recipe, dataset: SegmentationDataset, seen: Sequence[str]) -> Source | None:

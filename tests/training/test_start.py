@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_cacnet.cli import main
-from keras_cacnet.datasets import open_dataset
+from keras_cacnet.datasets import label_checking, open_dataset
 from keras_cacnet.datasets.voc2012 import CLASSES
 from keras_cacnet.training import Job, Recipe, Run, TrainingWarning, train
 from keras_cacnet.training.checkpoint_file import read_progress
@@ -369,6 +369,42 @@ def test_a_class_that_never_occurs_is_a_warning(write_coast, tmp_path):
     paint(root, (0, 0, 2))
     with pytest.warns(TrainingWarning, match="coast: train: .*'sea' never occurs"):
         begins(Job(SHORT, open_dataset(root), tmp_path / "run"))
+
+
+@pytest.mark.usefixtures("first_step")
+def test_masks_are_read_once_for_their_faults_and_their_counts(data, tmp_path, monkeypatch):
+    read, examine = [], label_checking.examine_mask
+
+    def noting(example, classes):
+        read.append(example.mask)
+        return examine(example, classes)
+
+    monkeypatch.setattr(label_checking, "examine_mask", noting)
+    begins(Job(replace(SHORT, class_weights="balanced"), open_dataset(data), tmp_path / "run"))
+    assert sorted(read) == sorted((data / "labels").rglob("*.png"))
+    # Half of every mask is sea.
+    assert Run(tmp_path / "run").config["class_weights"] == {"sky": 1.0, "sea": 1.0}
+
+
+def test_labels_are_judged_before_they_are_counted(write_coast, tmp_path):
+    root = write_coast(tmp_path / "coast")
+    paint(root, (2,))
+    with pytest.raises(ValueError, match="100% of the pixels are void .*'sky', 'sea' never occur"):
+        train(Job(replace(SHORT, class_weights="balanced"), open_dataset(root), tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"warmup_steps": 2}, "warmup_steps=2 leaves none of the 2 steps of the run"),
+        ({"class_weights": "see:2"}, "no class is called 'see'; did you mean sea"),
+    ],
+)
+def test_settings_that_do_not_go_with_the_data_are_told_before_it_is_read(data, tmp_path, monkeypatch, changes, told):
+    monkeypatch.setattr("keras_cacnet.training.start.require_layout", None)
+    monkeypatch.setattr("keras_cacnet.training.compiling.CaCNet", None)
+    with pytest.raises(ValueError, match=told):
+        train(Job(replace(SHORT, **changes), open_dataset(data), tmp_path / "run"))
 
 
 @pytest.fixture(scope="module")

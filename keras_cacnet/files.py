@@ -23,11 +23,11 @@ def user_path(path: str | os.PathLike[str]) -> Path:
         ('runs/mine', True)
         >>> user_path("gs://bucket/run")
         Traceback (most recent call last):
-        ValueError: gs://bucket/run is an address, and files are read and written as paths only: mount it or copy it ...
+        ValueError: gs://bucket/run is an address, and files are read and written as paths only: download it ...
     """
     if "://" in os.fspath(path):
         raise ValueError(
-            f"{path} is an address, and files are read and written as paths only: mount it or copy it first"
+            f"{path} is an address, and files are read and written as paths only: download it or mount its bucket first"
         )
     return Path(path).expanduser()
 

@@ -125,7 +125,7 @@ USES = {
         lambda g: kc.evaluation.evaluate(g.net, [], g.data("divided").classes, progress=False),
         "take the table the model was trained with",
     ),
-    "an address": (lambda g: kc.Segmenter(g.net)("https://example.org/a.jpg"), "give a path, or the bytes"),
+    "an address": (lambda g: kc.Segmenter(g.net)("https://example.org/a.jpg"), "is an address, .* download it"),
     "percents of opacity": (
         lambda g: kc.visualization.overlay(g.image, g.masks[0], g.classes, alpha=50),
         r"0 \(photograph only\) to 1",

@@ -4,7 +4,6 @@ import colorsys
 import os
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -119,10 +118,8 @@ class Segmenter:
 
 def _pixels(photograph: Any, name: str) -> tuple[str, np.ndarray]:
     """The name and the pixels of a photograph, uint8 (H, W, 3)."""
-    if isinstance(photograph, str) and "://" in photograph:
-        raise ValueError(f"{photograph}: addresses are not fetched; give a path, or the bytes of the file")
     if isinstance(photograph, str | os.PathLike):
-        return str(photograph), read_image(Path(photograph))
+        return str(photograph), read_image(photograph)
     if isinstance(photograph, _ENCODED):
         return name, read_image(bytes(photograph), name)
     if isinstance(photograph, Image.Image):

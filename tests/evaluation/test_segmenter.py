@@ -157,7 +157,7 @@ def test_networks_bring_their_classes_and_their_working_size(classes, photograph
 @pytest.mark.parametrize(
     ("photograph", "told"),
     [
-        ("https://somewhere/a.jpg", r"https://somewhere/a\.jpg: addresses are not fetched"),
+        ("https://somewhere/a.jpg", r"https://somewhere/a\.jpg is an address, .*: download it"),
         ("nowhere.jpg", r"nowhere\.jpg: no such file"),
         (b"no image", r"photograph: not an image"),
         ([b"no image"], r"photograph 0: not an image"),

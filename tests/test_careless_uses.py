@@ -146,7 +146,7 @@ COMMANDS = {
     "train --data coast --output r --recipe scratch --devices 4": "--devices cpu:4.* tries it out on the CPU",
     "trian": "choose from .*train",
     "evaluate nowhere --data coast": "give the --output folder of `keras-cacnet train`",
-    "evaluate nowhere --data coast --stride 1/2": "give their size as well: --crop-size 512",
+    "evaluate nowhere --data coast --stride 1/2": "give their size as well, such as --crop-size=512",
     "predict nowhere a.jpg --output o --alpha 50": "give a number from 0 .* to 1",
     "import nowhere --output new": "name the folder that has the images and their masks",
     "recipes paskal": "There are laptop, finetune, scratch, pascal_context",

@@ -89,17 +89,14 @@ def at_size_of(recipe: Recipe, given: evaluation.Protocol) -> evaluation.Protoco
 def given_protocol(options: argparse.Namespace) -> evaluation.Protocol | None:
     from keras_cacnet.evaluation import Protocol
 
-    given = {entry.name: getattr(options, entry.name) for entry in fields(Protocol) if entry.name in options}
-    if "stride" in given and "crop_size" not in given:
-        raise ValueError("--stride is the distance of windows; give their size as well: --crop-size 512")
+    names = [entry.name for entry in fields(Protocol)]
+    given = {name: getattr(options, name) for name in names if name in options}
     try:
         return Protocol(**given) if given else None
     except ValueError as error:
-        # On the command line the setting is a flag.
-        message = str(error)
-        for name in given:
-            message = re.sub(rf"\b{name}\b", f"--{name.replace('_', '-')}", message)
-        raise ValueError(message) from None
+        # On the command line a setting is a flag.
+        flags = re.sub(rf"\b({'|'.join(names)})\b", lambda name: f"--{name[0].replace('_', '-')}", str(error))
+        raise ValueError(flags) from None
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:

@@ -88,7 +88,9 @@ class Protocol:
                 "leave gaps"
             )
         if self.crop_size is None and self.stride != Protocol.stride:
-            raise ValueError(f"stride={self.stride} is the distance of windows: give their size as well, as crop_size")
+            raise ValueError(
+                f"stride={self.stride} is the distance of windows: give their size as well, such as crop_size=512"
+            )
         if self.fusion not in FUSIONS:
             raise ValueError(f"fusion must be {' or '.join(map(repr, FUSIONS))}, got {self.fusion!r}")
 

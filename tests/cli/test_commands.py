@@ -223,7 +223,10 @@ def test_training_on_a_bad_mask_says_which(workplace, tmp_path, capsys):
         (["evaluate", "x", "--data", "scenes", "--crop-size", "9", "--stride", "2"], "--stride must lie in (0, 1]"),
         (["predict", "x", "a.jpg", "--output", "y", "--crop-size", "0"], "--crop-size must be at least 1 pixel"),
         (["predict", "x", "a.jpg", "--output", "y", "--channels", "3"], "--channels goes with --weighting"),
-        (["predict", "x", "a.jpg", "--output", "y", "--stride", "1/2"], "--crop-size 512"),
+        (
+            ["predict", "x", "a.jpg", "--output", "y", "--stride", "1/2"],
+            "their size as well, such as --crop-size=512",
+        ),
         (["evaluate", "x", "--data", "scenes", "--scales", "0"], "scales must be positive"),
         (["evaluate", "x", "--data", "scenes", "--fusion", "max"], "fusion must be 'softmax_mean' or 'exp_sum'"),
         (["predict", "/nowhere", "a.jpg", "--output", "x"], "/nowhere"),

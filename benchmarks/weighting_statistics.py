@@ -35,6 +35,8 @@ from keras_cacnet.training import Run
 from keras_cacnet.training.compiling import network_arguments
 
 BINS = 60
+FEWEST = 4
+"""Below, the debiased alignment divides by 0."""
 SATURATED = 0.02
 """A sigmoid within this distance of 0 or 1 passes on less than a twelfth of the gradient that it has at 0.5."""
 
@@ -80,7 +82,7 @@ def heads(model: keras.Model) -> tuple[list[CaCLayer], keras.Model]:
     return layers, keras.Model(model.decoder.inputs[0], [layer.input for layer in layers])
 
 
-def crops(batches: Iterator[tuple[Any, Any]], size: int) -> np.ndarray:
+def crops(batches: Iterator[tuple[Any, Any]], size: int) -> list[np.ndarray]:
     """The middles of images that are large enough."""
     found = []
     for images, _ in batches:
@@ -88,19 +90,24 @@ def crops(batches: Iterator[tuple[Any, Any]], size: int) -> np.ndarray:
         top, left = ((side - size) // 2 for side in image.shape[:2])
         if min(top, left) >= 0:
             found.append(image[top : top + size, left : left + size])
-    return np.stack(found)
+    return found
 
 
 def before_training(run: Run, classes: int, images: Callable[[], Any]) -> dict[str, Any]:
     """W of the untrained network, in batches and by their statistics."""
     recipe = run.recipe
     keras.utils.set_random_seed(recipe.seed)
+    pixels = crops(images(), recipe.crop_size)
+    if len(pixels) < recipe.batch_size:
+        raise ValueError(
+            f"{len(pixels)} images are as large as the crops of {run.path}, {recipe.crop_size} pixels, and one of its "
+            f"batches takes {recipe.batch_size}: give more --images, or a --split that has more"
+        )
     model = CaCNet(classes, **network_arguments(recipe))
     layers, before = heads(model)
     found = {layer.name: Weights(len(layer.dilation_rates)) for layer in layers}
-    pixels = crops(images(), recipe.crop_size)
     for first in range(0, len(pixels) - recipe.batch_size + 1, recipe.batch_size):
-        levels = model.features(tf.cast(pixels[first : first + recipe.batch_size], "float32"))
+        levels = model.features(tf.cast(np.stack(pixels[first : first + recipe.batch_size]), "float32"))
         for layer, x in zip(layers, _list(before(levels["P5"], training=True)), strict=True):
             found[layer.name].add(layer, x, layer.predict_kernels(x, training=True))
     return {name: weights.to_json() for name, weights in found.items()}
@@ -242,6 +249,8 @@ def _list(value: Any) -> list[Any]:
 
 def main(options: argparse.Namespace) -> None:
     (source, dataset), found = sample(options), {}
+    if len(source) < FEWEST:
+        raise ValueError(f"{len(source)} images: the alignment of two descriptions of them takes {FEWEST} or more")
     for path in options.runs:
         run = Run(path)
         recipe = run.recipe

@@ -28,7 +28,7 @@ EXACT = 1e-10
 FLOAT32 = 1e-5
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
-PATIENCE = 200  # seconds that a process may take on a busy machine
+PATIENCE = 600  # seconds that a process may take on a busy machine
 STEPS, EPOCHS = 3, 4
 RECIPE = {
     "backbone": "resnet14_narrow",

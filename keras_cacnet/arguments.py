@@ -9,7 +9,7 @@ import numpy as np
 
 
 def require_count(name: str, value: Any, minimum: int = 1) -> int:
-    """A whole number of at least `minimum`, of Python or NumPy.
+    """Require a whole number of at least `minimum`, of Python or NumPy.
 
     Raises:
         ValueError: a smaller number, or something else: a bool, a float or a string too.
@@ -28,7 +28,7 @@ def require_count(name: str, value: Any, minimum: int = 1) -> int:
 
 
 def require_counts(name: str, values: Any, minimum: int = 1) -> tuple[int, ...]:
-    """A sequence of at least one whole number of at least `minimum`, as a tuple.
+    """Require a sequence of at least one whole number of at least `minimum`, and give it as a tuple.
 
     Raises:
         ValueError: an empty sequence, something that is none, or a number that `require_count` refuses.
@@ -46,7 +46,7 @@ def require_counts(name: str, values: Any, minimum: int = 1) -> tuple[int, ...]:
 
 
 def require_number(name: str, value: Any, minimum: float = 0.0, below: float = math.inf) -> float:
-    """A number from `minimum` up to but not including `below`, of Python or NumPy.
+    """Require a number from `minimum` up to but not including `below`, of Python or NumPy.
 
     Raises:
         ValueError: a number outside, NaN, or something else: a bool or a string too.
@@ -63,7 +63,7 @@ def require_number(name: str, value: Any, minimum: float = 0.0, below: float = m
 
 
 def require_flag(name: str, value: Any) -> bool:
-    """True or False, of Python or NumPy.
+    """Require True or False, of Python or NumPy.
 
     Raises:
         ValueError: something else; the text "False" would count as true.
@@ -78,7 +78,7 @@ def require_flag(name: str, value: Any) -> bool:
 
 
 def require_classes(num_classes: Any) -> int:
-    """A number of classes, at least 2, of Python or NumPy.
+    """Require a number of classes, at least 2, of Python or NumPy.
 
     Raises:
         ValueError: another number, or something else.

@@ -112,12 +112,12 @@ def pixel_weights(sample_weight: Any, y_pred: Any, dtype: str) -> Any:
 
 
 def void_id(ignore_class: Any) -> int | None:
-    """The void id of an argument, None where every pixel has a class."""
+    """Take the void id of an argument, None where every pixel has a class."""
     return None if ignore_class is None else whole_number("ignore_class", ignore_class)
 
 
 def whole_number(name: str, value: Any) -> int:
-    """An argument as an int; ValueError where it is none."""
+    """Take an argument as an int, and refuse what is none."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -127,7 +127,7 @@ def whole_number(name: str, value: Any) -> int:
 
 
 def require_void_apart(classes: Any, ignore_class: int | None, what: str = "num_classes={}") -> None:
-    """ValueError where there are fewer than two classes, or the usual void id is also a class.
+    """Refuse fewer than two classes, and a usual void id that is also a class.
 
     Another void id may be that of a class: whoever gives it leaves a class of the network out on purpose.
     """

@@ -9,7 +9,7 @@ _SECONDS = 10.0
 
 
 class ProgressBar:
-    """Counts what is done.
+    """A bar that counts what is done.
 
     On a terminal it is a progress bar. Where the output goes into a file or a pipe, it is a line at most every ten
     seconds, and one at the end, without backspaces.
@@ -60,7 +60,7 @@ class ProgressBar:
 
 
 def verbosity_of_fit(verbose: str | int) -> str | int:
-    """What Keras' `fit` is told, which does not look where its output goes: a line an epoch in a file or a pipe.
+    """Choose what Keras' `fit` is told, which does not look where its output goes: a line an epoch in a file or a pipe.
 
     Args:
         verbose: as for `keras.Model.fit`.

@@ -39,7 +39,7 @@ MODULES = {
 
 @dataclass(frozen=True)
 class ImportedOnUse:
-    """Stand for a class until Keras asks for anything of it, such as `from_config`."""
+    """What stands for a class until Keras asks for anything of it, such as `from_config`."""
 
     module: str
     name: str

@@ -66,7 +66,7 @@ def did_you_mean(word: object, known: Iterable[object], cutoff: float = 0.5) -> 
 
 
 def size_text(size: float) -> str:
-    """A number of bytes to read.
+    """Write a number of bytes to be read.
 
     Example:
         >>> size_text(1_234_000_000), size_text(20_000)

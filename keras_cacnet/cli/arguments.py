@@ -76,13 +76,13 @@ def add_protocol(
 
 
 def protocol_of(options: argparse.Namespace, trained: Run) -> evaluation.Protocol:
-    """The protocol that is given, with the run's `image_size` unless it has a size of its own."""
+    """Take the protocol that is given, with the run's `image_size` unless it has a size of its own."""
     given = given_protocol(options)
     return trained.protocol if given is None else at_size_of(trained.recipe, given)
 
 
 def at_size_of(recipe: Recipe, given: evaluation.Protocol) -> evaluation.Protocol:
-    """A protocol with the recipe's `image_size`, unless it has a size of its own."""
+    """Give a protocol the recipe's `image_size`, unless it has a size of its own."""
     return given if given.base_size or given.image_size else replace(given, image_size=recipe.image_size)
 
 
@@ -123,7 +123,7 @@ def given_paper_recipe(options: argparse.Namespace) -> PaperRecipe | None:
 
 
 def given_purpose(options: argparse.Namespace) -> PurposeRecipe | None:
-    """The recipe by purpose that `--recipe` names, if it names one; a name that no recipe has is refused."""
+    """Find the recipe by purpose that `--recipe` names, if it names one; refuse a name that no recipe has."""
     from keras_cacnet.paper import PAPER_RECIPES
     from keras_cacnet.training.purposes import RECIPES, recipe_for
 
@@ -134,7 +134,7 @@ def given_purpose(options: argparse.Namespace) -> PurposeRecipe | None:
 
 
 def fitted_recipe(purpose: PurposeRecipe, dataset: SegmentationDataset, words: Sequence[str]) -> Recipe:
-    """The recipe for these data, with the settings that words change; says why it is so."""
+    """Fit the recipe to these data, with the settings that words change, and say why it is so."""
     from keras_cacnet.training.purposes import fitted
 
     asked = with_settings(purpose.recipe, words)
@@ -146,7 +146,7 @@ def fitted_recipe(purpose: PurposeRecipe, dataset: SegmentationDataset, words: S
 
 
 def set_keys(options: argparse.Namespace) -> list[str]:
-    """The settings that `--set` and `--precision` change, by name."""
+    """List the settings that `--set` and `--precision` change, by name."""
     words = [word.partition("=")[0].strip() for word in getattr(options, "settings", ())]
     return words + ["precision"] * ("precision" in options)
 
@@ -161,7 +161,7 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 
 
 def given_settings(options: argparse.Namespace, recipe: Recipe) -> Recipe:
-    """The recipe with the changes of `--set` and `--precision`."""
+    """Change a recipe by the words of `--set` and `--precision`."""
     changed = with_settings(recipe, settings := getattr(options, "settings", ()))
     if (precision := getattr(options, "precision", None)) is None:
         return changed

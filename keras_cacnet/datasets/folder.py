@@ -135,7 +135,7 @@ class Folder:
         return self._listing(split).findings
 
     def to_dataframe(self) -> Any:
-        """A row for every image: its split, its name, its file and that of its mask.
+        """List every image in a row: its split, its name, its file and that of its mask.
 
         Raises:
             ImportError: pandas is not installed.
@@ -149,7 +149,7 @@ class Folder:
         return pandas.DataFrame(rows)
 
     def plot(self, split: str = "train", count: int = 6) -> Any:
-        """Images of a split beside their masks, evenly taken from it, as a figure of matplotlib.
+        """Draw images of a split beside their masks, evenly taken from it, as a figure of matplotlib.
 
         Args:
             split: one of `splits`, with masks.

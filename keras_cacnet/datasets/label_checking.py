@@ -156,7 +156,7 @@ def count_labels(dataset: SegmentationDataset, split: str) -> SplitFacts:
 
 
 def absent_classes(split: str, facts: SplitFacts, trained: bool) -> list[Finding]:
-    """One finding for all classes that never occur in a split, the likely reason first."""
+    """Make one finding of all classes that never occur in a split, the likely reason first."""
     classes = facts.classes
     absent = [repr(name) for i, name in zip(classes.ids, classes.names, strict=True) if not facts.pixels[i]]
     present = set(np.flatnonzero(facts.pixels).tolist())

@@ -31,7 +31,7 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
 def open_image(file: bytes | str | os.PathLike[str], origin: str) -> Image.Image:
-    """Open an image file and reads its header; pixels are not decoded yet.
+    """Open an image file and read its header; pixels are not decoded yet.
 
     Args:
         file: the path, or the bytes of the file.
@@ -226,7 +226,7 @@ def gray_bits(image: Image.Image, file: bytes | str | os.PathLike[str]) -> int |
 
 
 def read_example(example: Example, classes: ClassTable) -> tuple[np.ndarray, np.ndarray]:
-    """Read an image and its mask, and holds them against each other and the classes.
+    """Read an image and its mask, and hold them against each other and the classes.
 
     Args:
         example: from a `Source`.
@@ -294,5 +294,5 @@ def _name(file: bytes | str | os.PathLike[str]) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """The type and the message of an error, without line breaks."""
+    """Give the type and the message of an error, without line breaks."""
     return " ".join(f"{type(error).__name__}: {error}".split())

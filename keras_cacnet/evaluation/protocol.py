@@ -125,7 +125,7 @@ class Protocol:
         return (scaled, other) if height > width else (other, scaled)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain Python values, with the windows' distance in pixels."""
+        """Give everything as plain Python values, with the windows' distance in pixels."""
         return {**asdict(self), "scales": list(self.scales), "stride_pixels": self.step}
 
     def to_text(self) -> str:

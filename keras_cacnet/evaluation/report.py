@@ -152,7 +152,7 @@ class Report:
         return None
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain Python values that strict JSON can hold: an undefined score is None."""
+        """Give everything as plain Python values that strict JSON can hold: an undefined score is None."""
         keys = {name: name.lower().replace(" ", "_") for name in self.measures}
         pixels = self.confusion.sum(axis=1)
         of_60 = self.mean_iou_of_60

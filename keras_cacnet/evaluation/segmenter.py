@@ -24,7 +24,7 @@ _ENCODED = bytes | bytearray | memoryview
 
 
 class Segmenter:
-    """Segments photographs with a trained network.
+    """A trained network that segments photographs.
 
     Call it with a photograph, or with a list of them. A photograph is a path, the bytes of a file, a Pillow image, or
     an array (H, W, 3) of RGB in 0..255; (H, W) is gray. All but arrays are turned upright by their EXIF orientation.

@@ -24,7 +24,7 @@ class Taps:
         return Taps(self.low[part], self.high[part], self.low_weight[part], self.high_weight[part])
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """The four arrays, as a compiled function takes them."""
+        """Give the four arrays, as a compiled function takes them."""
         return self.low, self.high, self.low_weight, self.high_weight
 
 
@@ -93,7 +93,7 @@ def windows(
 
 
 def interpolation(length: int, resized: int) -> Taps:
-    """Bilinear interpolation with half-pixel centres and without smoothing, as `tf.image.resize` does it.
+    """Interpolate bilinearly with half-pixel centres and without smoothing, as `tf.image.resize` does it.
 
     Args:
         length: pixels there are.

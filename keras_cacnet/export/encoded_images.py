@@ -16,7 +16,7 @@ _HEAD = len(_PNG) + 8
 
 
 def encoded_signature(logits_of: Callable[[Any], Any], max_pixels: int) -> Serve:
-    """The class of every pixel of JPEG and PNG files of different sizes.
+    """Give the class of every pixel of JPEG and PNG files of different sizes.
 
     Every image is turned upright by its EXIF orientation and shown to the network by itself and at its own size, so its
     classes depend on no other image.

@@ -53,7 +53,7 @@ def orientation(file: Any, is_png: Any) -> Any:
 
 
 def upright_size(size: Any, turned: Any) -> Any:
-    """The size of an image once it stands upright.
+    """Give the size of an image once it stands upright.
 
     Args:
         size: as it is stored.

@@ -60,7 +60,7 @@ def require_size(size: Any, name: str) -> tuple[int, int]:
 
 
 def export_size(model: keras.Model, size: tuple[int, int] | None) -> tuple[int | None, int | None]:
-    """The height and width that an export is for, None where it takes any.
+    """Give the height and width that an export is for, None where it takes any.
 
     Args:
         model: the model.

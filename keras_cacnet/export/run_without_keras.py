@@ -30,7 +30,7 @@ if __name__ == "__main__":
             yield name, {output: value.numpy() for output, value in answer.items()}
 
     def litert(file: str) -> tuple[list[Any], Callable[[np.ndarray], Outputs]]:
-        """The shape that a file takes, and what runs it."""
+        """Give the shape that a file takes, and what runs it."""
         from ai_edge_litert.interpreter import Interpreter
 
         run = Interpreter(model_path=file).get_signature_runner("serving_default")

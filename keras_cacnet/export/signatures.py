@@ -42,7 +42,7 @@ def shared_logits(
 
 
 def image_signature(logits_of: Callable[[Any], Any]) -> Serve:
-    """The class of every pixel and the probabilities of all classes.
+    """Give the class of every pixel and the probabilities of all classes.
 
     Args:
         logits_of: what `shared_logits` gives.
@@ -107,7 +107,7 @@ def require_images(images: Any) -> Any:
 
 
 def require_whole_images(protocol: Protocol) -> None:
-    """ValueError where a protocol is none, or has windows, which a graph for images of any size would have to count."""
+    """Refuse what is no protocol, or has windows, which a graph for images of any size would have to count."""
     if not isinstance(protocol, Protocol):
         raise ValueError(
             f"multiscale must be a keras_cacnet.evaluation.Protocol, got {protocol!r}: Protocol((0.5, 1.0), flip=True)"
@@ -125,7 +125,7 @@ def require_whole_images(protocol: Protocol) -> None:
 
 
 def multiscale_signature(logits_of: Callable[[Any], Any], classes: int, protocol: Protocol) -> Serve:
-    """The scores of evaluation, computed inside the graph.
+    """Compute the scores of evaluation inside the graph.
 
     Every image is shown by itself, as evaluation does it.
 

@@ -88,7 +88,7 @@ def adapted(network: Any, *, new_classes: bool = False, **changes: Any) -> Adapt
 
 
 def weighted_layers(network: Any) -> dict[str, keras.layers.Layer]:
-    """The layers of a network that hold weights, by the name of their part and their own.
+    """List the layers of a network that hold weights, by the name of their part and their own.
 
     Args:
         network: a `SegmentationNetwork`.

@@ -36,7 +36,7 @@ class EfficientNetLite(NamedTuple):
     depth: float
 
     def block_names(self) -> list[str]:
-        """What keras-cv's layers begin with, block by block: the first and the last stage are never deepened."""
+        """List what keras-cv's layers begin with, block by block: the first and the last stage are never deepened."""
         stages = list(enumerate(_LITE_REPEATS, start=1))
         repeats = [n if stage in (1, 7) else math.ceil(n * self.depth) for stage, n in stages]
         return [f"block{stage}{'abcdef'[i]}_" for (stage, _), n in zip(stages, repeats, strict=True) for i in range(n)]
@@ -160,7 +160,7 @@ def identify(serialized: Mapping[str, Any]) -> tuple[str, ResNet | None]:
 
 
 def preset_handle(library: str, preset: str) -> str:
-    """Where the library itself would download a preset from, as its own table says.
+    """Tell where the library itself would download a preset from, as its own table says.
 
     Args:
         library: `KERAS_CV` or `KERAS_HUB`.

@@ -38,7 +38,7 @@ UNKNOWN = Grid(0)
 
 
 def grid_of(specs: Any) -> Grid | None:
-    """The grid of a tensor of the original from its shapes at the sizes tried; None for one without positions."""
+    """Find the grid of a tensor of the original from its shapes at the sizes tried; None for one without positions."""
     small, large = (tuple(spec.shape) for spec in specs[:2])
     if small == large:
         return None
@@ -56,7 +56,7 @@ def grid_of(specs: Any) -> Grid | None:
 
 
 def is_pointwise(operation: Any) -> bool:
-    """Whether every position of the result comes from the same position of the inputs, on any grid."""
+    """Tell whether every position of the result comes from the same position of the inputs, on any grid."""
     kind, module = type(operation).__name__, type(operation).__module__
     if module == "keras.src.applications.convnext":
         return kind in _CONVNEXT_LAYERS
@@ -69,7 +69,7 @@ def is_pointwise(operation: Any) -> bool:
 
 
 def known_activation(layer: Any) -> bool:
-    """Whether a layer's activation, if it has one, is Keras' own and so no convolution in disguise."""
+    """Tell whether a layer's activation, if it has one, is Keras' own and so no convolution in disguise."""
     activation = getattr(layer, "activation", None)
     if isinstance(activation, layers.Layer):
         return is_pointwise(activation)

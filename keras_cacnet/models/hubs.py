@@ -15,7 +15,7 @@ version)."""
 
 
 def is_handle(preset: str) -> bool:
-    """Whether a preset is named by a handle on a hub, and not by a path.
+    """Tell whether a preset is named by a handle on a hub, and not by a path.
 
     Example:
         >>> is_handle("hf://someone/streets"), is_handle("runs/streets")

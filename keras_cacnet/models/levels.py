@@ -10,7 +10,7 @@ LEVELS = ("P2", "P3", "P4", "P5")
 
 
 def image_input(backbone: keras.Model) -> keras.KerasTensor:
-    """The one image input of a functional model; ValueError where it is none, or has others."""
+    """Find the one image input of a functional model; a ValueError where it has none, or others."""
     inputs = getattr(backbone, "inputs", None) if isinstance(backbone, keras.Model) else None
     if not inputs or len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] is None:
         raise ValueError(

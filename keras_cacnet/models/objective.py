@@ -117,7 +117,7 @@ class TrainableModel(keras.Model):
         return super().train_on_batch(*args, **kwargs)
 
     def train_step(self, *state_and_data: Any) -> Any:
-        """Keras' own step, with the images by name, so that `call` gives all outputs by name."""
+        """Take Keras' own step, with the images by name, so that `call` gives all outputs by name."""
         *state, data = state_and_data
         images, masks, weights = keras.utils.unpack_x_y_sample_weight(data)
         named = images if isinstance(images, Mapping) else {"images": images}
@@ -133,7 +133,7 @@ class TrainableModel(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The compiled loss; in training with the auxiliary and the semantic encoding loss at their weights.
+        """Compute the compiled loss; in training with the auxiliary and the semantic encoding loss at their weights.
 
         Args:
             x: what the network was called with; masks that come with features are on the grid of the loss already.
@@ -170,7 +170,7 @@ class TrainableModel(keras.Model):
         return total
 
     def divisors_of_losses(self, inputs: Any, masks: Any, weights: Any) -> dict[str, Any]:
-        """What the means of the losses divide by, of a part of a batch; see `accumulated_step`."""
+        """Give what the means of the losses divide by, of a part of a batch; see `accumulated_step`."""
         masks, weights = self._on_grid(inputs, _only(masks), _only(weights), training=True)
         like = keras.KerasTensor((*masks.shape[:3], self.output.shape[-1]), self.output.dtype)
         divisors = {"logits": self.loss.divisor(masks, like, weights)}
@@ -180,7 +180,7 @@ class TrainableModel(keras.Model):
         return divisors
 
     def loss_of_part(self, inputs: Any, masks: Any, weights: Any, outputs: Any, divisors: dict[str, Any]) -> Any:
-        """What a part of a batch adds to the loss of training; see `accumulated_step`."""
+        """Compute what a part of a batch adds to the loss of training; see `accumulated_step`."""
         masks, weights = self._on_grid(inputs, _only(masks), _only(weights), training=True)
         total = self.loss(masks, outputs["logits"], weights, divisors["logits"])
         if "auxiliary" in self.training_names:
@@ -228,7 +228,7 @@ def on_grid(masks: Any, stride: int) -> Any:
 
 
 def require_loss(loss: Any, names: list[str]) -> keras.losses.Loss | None:
-    """The one loss of a network with one output, as `compile` was given it: alone, or in a list or dict of one.
+    """Find the one loss of a network with one output, as `compile` was given it: alone, or in a list or dict of one.
 
     Args:
         loss: the loss, or None.

@@ -63,7 +63,7 @@ def write_preset(network: Any, folder: str | os.PathLike[str], card: str | None 
 
 
 def is_preset(path: Path) -> bool:
-    """Whether a path is the folder of a preset."""
+    """Tell whether a path is the folder of a preset."""
     return (path / METADATA_FILE).is_file() and (path / WEIGHTS_FILE).is_file()
 
 
@@ -129,7 +129,7 @@ def with_record(network: Any, run: Path) -> Any:
 
 
 def model_card(network: Any) -> str:
-    """The model card of a network, Markdown, from what the network itself knows."""
+    """Write the model card of a network in Markdown, from what the network itself knows."""
     classes = network.classes
     names = classes.names if classes else [f"{index}, without a name" for index in range(network.num_classes)]
     size = network.image_size and f"Images are brought to a long side of {network.image_size} pixels first."

@@ -58,7 +58,7 @@ class SavableModel(keras.Model):
 
 
 def layers_by_path(layer: keras.layers.Layer, path: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """A layer and all layers in it, each before those in it.
+    """List a layer and all layers in it, each before those in it.
 
     Args:
         layer: where to begin; a model is a layer.
@@ -79,7 +79,7 @@ def layers_by_path(layer: keras.layers.Layer, path: str = "") -> Iterator[tuple[
 
 
 def trainable_flags(model: keras.Model) -> dict[str, bool]:
-    """The flags `trainable` of a model and of all layers in it, in short.
+    """Sum up the flags `trainable` of a model and of all layers in it, in short.
 
     Returns:
         The flag of every layer whose flag is not that of the layer it is in, by path; of the model, by "", where it
@@ -117,7 +117,7 @@ def set_trainable_flags(model: keras.Model, flags: Mapping[str, bool]) -> None:
 
 
 def seed_states(model: keras.Model) -> dict[str, Any]:
-    """The random states of a model's dropouts, by path; Keras saves them nowhere."""
+    """Find the random states of a model's dropouts, by path; Keras saves them nowhere."""
     generators = ((path, getattr(layer, "seed_generator", None)) for path, layer in layers_by_path(model))
     return {path.replace("/", "."): generator.state for path, generator in generators if generator is not None}
 

@@ -10,7 +10,7 @@ from keras_cacnet.layers.replicas import sum_over_replicas
 
 
 def classes_present(masks: Any, num_classes: int, ignore_class: int | None = None, pixel_weights: Any = None) -> Any:
-    """Which classes have at least one pixel, image by image.
+    """Tell which classes have at least one pixel, image by image.
 
     Args:
         masks: class ids of any integer type.
@@ -50,7 +50,7 @@ def classes_present(masks: Any, num_classes: int, ignore_class: int | None = Non
 def semantic_encoding_loss(
     masks: Any, scores: Any, ignore_class: int | None = None, sample_weight: Any = None, divisor: Any = None
 ) -> Any:
-    """Binary cross-entropy of the classes that are in an image, averaged over classes and images.
+    """Compute the binary cross-entropy of the classes that are in an image, averaged over classes and images.
 
     The average is taken over the whole batch: under a `tf.distribute` strategy the number of images is summed over
     the replicas, and the replicas' results add up to that of one device. An image without a valid pixel tells
@@ -117,7 +117,7 @@ def presence_weights(
 
 
 def void_of(loss: keras.losses.Loss) -> int | None:
-    """The void id of a compiled loss, where it has one.
+    """Give the void id of a compiled loss, where it has one.
 
     Example:
         >>> void_of(keras.losses.SparseCategoricalCrossentropy(ignore_class=7))

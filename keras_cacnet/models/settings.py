@@ -23,7 +23,7 @@ RES4_STRIDE = 16
 
 
 def require_reweighting(name: Any) -> str:
-    """The name itself, if it is one of `REWEIGHTINGS`.
+    """Require one of the names `REWEIGHTINGS`.
 
     Raises:
         ValueError: it is none; the message has the nearest and all names.
@@ -39,7 +39,7 @@ def require_reweighting(name: Any) -> str:
 
 
 def require_input_size(reweighting: str, input_size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """The one size of the images that a re-weighting takes, where it takes only one.
+    """Require the one size of the images that a re-weighting takes, where it takes only one.
 
     Args:
         reweighting: one of `REWEIGHTINGS`.
@@ -74,7 +74,7 @@ def require_input_size(reweighting: str, input_size: int | Sequence[int] | None)
 
 
 def require_se_loss_weight(weight: float, reweighting: str, num_heads: int) -> float:
-    """The factor of the semantic encoding loss, if what it needs is there: an encoding.
+    """Require what a factor of the semantic encoding loss needs: an encoding.
 
     Raises:
         ValueError: a negative factor or one that is no number, or a positive one where nothing encodes the image.
@@ -93,7 +93,7 @@ def require_se_loss_weight(weight: float, reweighting: str, num_heads: int) -> f
 
 
 def require_loss_stride(stride: int, output_stride: int) -> int:
-    """The stride of the grid of the loss, if the logits can be enlarged to it by whole numbers.
+    """Require a stride of the grid of the loss to which the logits can be enlarged by whole numbers.
 
     Raises:
         ValueError: it does not divide the strides of the features.

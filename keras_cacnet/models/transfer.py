@@ -30,7 +30,7 @@ class Pretrained(NamedTuple):
 
 
 def arrays_of(model: keras.Model) -> Arrays:
-    """The weights of a model by layer name.
+    """List the weights of a model by layer name.
 
     Args:
         model: a flat model; the layers of models inside it are not looked at.

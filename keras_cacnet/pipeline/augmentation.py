@@ -100,7 +100,7 @@ def augment(
 
 
 def working_size(size: tf.Tensor, image_size: int | None) -> tf.Tensor:
-    """The height and width of an image whose long side is brought to `image_size`.
+    """Compute the height and width of an image whose long side is brought to `image_size`.
 
     It is that of `Protocol(image_size=...)`.
 

@@ -113,7 +113,7 @@ def training_batches(
 
 
 def shuffled(g: tf.Tensor, count: int, seed: int) -> tf.Tensor:
-    """The number in its source of example g, counted from the start of a run: each comes once in `count`.
+    """Compute the number in its source of example g, counted from the start of a run: each comes once in `count`.
 
     Example:
         >>> sorted(int(shuffled(g, 4, seed=1)) for g in tf.range(4, 8, dtype="int64"))
@@ -233,11 +233,11 @@ class _Turns:
         self._lock = threading.Lock()
 
     def begin(self) -> tf.data.Dataset:
-        """The turn of an iteration, asked for when its first batch is."""
+        """Give the turn of an iteration, asked for when its first batch is."""
         return tf.data.Dataset.from_tensors(0).map(lambda _: tf.ensure_shape(call(self._turn, [], tf.int64), ()))
 
     def count(self, number: tf.Tensor, batch: tuple[tf.Tensor, ...], enough: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """The images and masks of a batch; with the last that is needed the turn is over."""
+        """Count the images and masks of a batch; with the last that is needed the turn is over."""
         turn, images, masks = batch
 
         def over() -> tf.Tensor:
@@ -257,7 +257,7 @@ class _Turns:
 
 
 def check_shard(shard: tuple[int, int]) -> None:
-    """ValueError where a shard is not an index and a count."""
+    """Refuse a shard that is not an index and a count."""
     if not 0 <= shard[0] < shard[1]:
         raise ValueError(f"shard has to be (index, count) with 0 <= index < count; received {shard}.")
 

@@ -43,7 +43,7 @@ class Views:
     jitter: Jitter | None = None
 
     def number(self, g: tf.Tensor, images: int, seed: int) -> tf.Tensor:
-        """The number of the view that is example g of a run: epoch e has view e mod `count` of every image.
+        """Compute the number of the view that is example g of a run: epoch e has view e mod `count` of every image.
 
         Args:
             g: number of the example, from the start of the run.

@@ -16,7 +16,7 @@ LONG_SIDE = 420
 
 
 def photograph(image: np.ndarray) -> str:
-    """A photograph as the data of a JPEG, no larger than it is shown.
+    """Encode a photograph as the data of a JPEG, no larger than it is shown.
 
     Example:
         >>> photograph(np.zeros((4, 6, 3), "uint8"))[:27]
@@ -26,7 +26,7 @@ def photograph(image: np.ndarray) -> str:
 
 
 def mask(ids: np.ndarray, classes: ClassTable) -> str:
-    """Class indices in the colours of the classes, as the data of a palette PNG; void lets the ground through.
+    """Encode class indices in the colours of the classes, as the data of a palette PNG; void lets the ground through.
 
     Example:
         >>> classes = ClassTable(("sky", "sea"), ((90, 160, 220), (20, 60, 140)), ids=(0, 1))
@@ -41,7 +41,7 @@ def mask(ids: np.ndarray, classes: ClassTable) -> str:
 
 
 def svg(figure: Figure, title: str) -> str:
-    """A figure as SVG: its ground is the page's, and what is black in it has the colour of the page's text.
+    """Render a figure as SVG: its ground is the page's, and what is black in it has the colour of the page's text.
 
     Args:
         figure: of matplotlib.

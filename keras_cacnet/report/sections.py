@@ -22,7 +22,7 @@ _CONFUSIONS = 12
 
 
 def headline(run: Run, found: Findings) -> str:
-    """The figures that are looked at first."""
+    """Show the figures that are looked at first."""
     cards: list[tuple[str, str]] = []
     if (scores := found.scores) is not None:
         cards += [("mean IoU", _percent(scores.mean_iou)), ("pixel accuracy", _percent(scores.pixel_accuracy))]
@@ -35,7 +35,7 @@ def headline(run: Run, found: Findings) -> str:
 
 
 def curves(run: Run) -> str:
-    """Losses and scores by epoch."""
+    """Show losses and scores by epoch."""
     try:
         drawn = curve(run.path / "log.csv", width=5)
     except (FileNotFoundError, ValueError) as error:
@@ -44,7 +44,7 @@ def curves(run: Run) -> str:
 
 
 def class_scores(scores: Report, classes: ClassTable, basis: str) -> str:
-    """Bars of every measure by class."""
+    """Show bars of every measure by class."""
     head = "".join(f"<th>{escape(name)}</th>" for name in scores.measures)
     rows = []
     for index, name in enumerate(scores.names):
@@ -60,7 +60,7 @@ def class_scores(scores: Report, classes: ClassTable, basis: str) -> str:
 
 
 def confusion(scores: Report) -> str:
-    """What is taken for what: the matrix as shares and as counts, and the largest confusions."""
+    """Show what is taken for what: the matrix as shares and as counts, and the largest confusions."""
     counts = scores.confusion
     whole = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     shares = counts / whole
@@ -87,7 +87,7 @@ def confusion(scores: Report) -> str:
 
 
 def examples(title: str, shown: Sequence[Shown], classes: ClassTable) -> str:
-    """Images with mask and prediction side by side."""
+    """Show images with mask and prediction side by side."""
     rows = "".join(
         f"<div class=example><p>{escape(one.name)}, mean IoU {_percent(one.mean_iou)}</p><div class=pictures>"
         f"{_picture(photograph(one.image), 'image')}{_picture(mask(one.truth, classes), 'mask', 'void')}"
@@ -98,13 +98,13 @@ def examples(title: str, shown: Sequence[Shown], classes: ClassTable) -> str:
 
 
 def legend(classes: ClassTable) -> str:
-    """The colours of the classes."""
+    """Show the colours of the classes."""
     entries = "".join(f"<li>{_swatch(classes, index)}{escape(name)}</li>" for index, name in enumerate(classes.names))
     return f"<ul class=legend>{entries}<li><i class=void></i>void</li></ul>"
 
 
 def batch(images: np.ndarray, masks: np.ndarray, classes: ClassTable) -> str:
-    """Augmented training images above their masks, as the network sees them."""
+    """Show augmented training images above their masks, as the network sees them."""
     pairs = "".join(
         f"<div>{_picture(photograph(image), '')}{_picture(mask(ids, classes), '', 'void')}</div>"
         for image, ids in zip(images, masks, strict=True)
@@ -113,7 +113,7 @@ def batch(images: np.ndarray, masks: np.ndarray, classes: ClassTable) -> str:
 
 
 def frequencies(counts: Mapping[str, np.ndarray], classes: ClassTable) -> str:
-    """How much of the labelled pixels is of every class, by split."""
+    """Show how much of the labelled pixels is of every class, by split."""
     head = "".join(f"<th>{escape(split)}</th>" for split in counts)
     shares = [values / max(values.sum(), 1) for values in counts.values()]
     largest = max(float(values.max()) for values in shares) or 1.0
@@ -126,7 +126,7 @@ def frequencies(counts: Mapping[str, np.ndarray], classes: ClassTable) -> str:
 
 
 def settings(run: Run) -> str:
-    """The recipe; what is not a default stands out."""
+    """Show the recipe; what is not a default stands out."""
     usual = Recipe().to_json()
     rows = []
     for key, value in run.config["recipe"].items():
@@ -151,7 +151,7 @@ def environment(run: Run) -> str:
 
 
 def cost(run: Run, found: Findings) -> str:
-    """How long it took, and what of."""
+    """Show how long it took, and what of."""
     seconds = run.seconds
     rows = []
     if seconds:

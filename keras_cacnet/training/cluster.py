@@ -79,7 +79,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def several_processes(strategy: tf.distribute.Strategy) -> bool:
-    """Whether a strategy shares a run among processes.
+    """Tell whether a strategy shares a run among processes.
 
     Example:
         >>> several_processes(tf.distribute.get_strategy())

@@ -15,7 +15,7 @@ from keras_cacnet.training.recipe import FROM_SCRATCH, PRECISIONS, Recipe
 
 
 def network_arguments(recipe: Recipe) -> dict[str, Any]:
-    """The arguments of `CaCNet` in a recipe, but for the number of classes.
+    """Give the arguments of `CaCNet` in a recipe, but for the number of classes.
 
     Example:
         >>> arguments = network_arguments(Recipe(precision="bfloat16", num_heads=2, kernel_sizes=(3, 5)))

@@ -77,7 +77,7 @@ class _ConfusionMetric(_SegmentationMetric):
         self.invalid.assign_add(ops.cast(ops.any(ops.logical_or(wrong, no_answer)), _INT))
 
     def result(self) -> Any:
-        """The score of what was counted: 0 of nothing, NaN where logits were, or a label was no class."""
+        """Give the score of what was counted: 0 of nothing, NaN where logits were, or a label was no class."""
         score = self._score(ops.cast(self.confusion, _FLOAT))
         return ops.cast(ops.where(ops.convert_to_tensor(self.invalid) > 0, float("nan"), score), self.dtype)
 
@@ -225,7 +225,7 @@ class Crossentropy(_SegmentationMetric):
         self.pixels.assign_add(ops.cast(pixels, _INT))
 
     def result(self) -> Any:
-        """The mean over what was counted: 0 of nothing, NaN where logits were, or a label was no class."""
+        """Give the mean over what was counted: 0 of nothing, NaN where logits were, or a label was no class."""
         return ops.cast(self.summed / ops.cast(ops.maximum(self.pixels, 1), _FLOAT), self.dtype)
 
 

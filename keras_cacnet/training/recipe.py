@@ -262,7 +262,7 @@ class Recipe:
 
 
 def origin(name: str) -> Origin:
-    """Who chose the default of a setting.
+    """Tell who chose the default of a setting.
 
     Example:
         >>> origin("dropout").whose, origin("poly_power").whose

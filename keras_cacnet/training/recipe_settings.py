@@ -30,7 +30,7 @@ class Origin(NamedTuple):
 
 
 def paper(where: str) -> Origin:
-    """A value that the paper gives.
+    """Declare a value that the paper gives.
 
     Example:
         >>> str(paper("Table 3"))
@@ -40,7 +40,7 @@ def paper(where: str) -> Origin:
 
 
 def ours(why: str) -> Origin:
-    """A value that the paper does not give, with the reason for it."""
+    """Declare a value that the paper does not give, with the reason for it."""
     return Origin("ours", why)
 
 
@@ -50,7 +50,7 @@ def setting(default: Any, text: str, origin: Origin) -> Any:
 
 
 def setting_of(settings: Any, name: str) -> Field[Any]:
-    """The declaration of a setting, by its name."""
+    """Find the declaration of a setting, by its name."""
     return next(entry for entry in fields(settings) if entry.name == name)
 
 
@@ -108,7 +108,7 @@ def with_settings(recipe: Settings, settings: Iterable[str]) -> Settings:
 
 
 def changes(before: Settings, after: Settings) -> list[str]:
-    """The settings in which one recipe differs from another, as `with_settings` reads them.
+    """List the settings in which one recipe differs from another, as `with_settings` reads them.
 
     Example:
         >>> from keras_cacnet.training import Recipe

@@ -27,7 +27,7 @@ _LISTED = 21
 
 
 class Run:
-    """Reads the folder that `keras-cacnet train` writes.
+    """A training run, by the folder that `keras-cacnet train` has written.
 
     It holds `config.json` (recipe, data, versions), `classes.json`, `best.keras`, `last.keras` and `previous.keras`
     (network, weights, optimizer, progress), `log.csv`, `times.csv`, `validation.json` (the confusion matrix on the
@@ -218,7 +218,7 @@ class Run:
 
 
 def begun(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a run, be it before its first checkpoint."""
+    """Tell whether a folder holds a run, be it before its first checkpoint."""
     return (user_path(folder) / "config.json").is_file()
 
 

@@ -36,7 +36,7 @@ class StopSignals:
         self._former: dict[signal.Signals, Any] = {}
 
     def defer(self) -> None:
-        """From now on a signal asks and does not raise."""
+        """Let a signal ask from now on, and not raise."""
         self._deferred = True
 
     def __enter__(self) -> "StopSignals":

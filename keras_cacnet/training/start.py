@@ -162,7 +162,7 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
 
 
 def environment() -> dict[str, Any]:
-    """What a record says of the command, the versions and the machine."""
+    """Collect what a record says of the command, the versions and the machine."""
     return {
         "command": sys.argv,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},

@@ -142,7 +142,7 @@ def channel_maps(maps: Maps, channels: Mapping[str, Sequence[int]]) -> list[Chan
 
 
 def require_maps(head: str, parts: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The maps of a head as float32 (h, w, c); a ValueError where one is missing or of another shape."""
+    """Require the maps of a head, as float32 (h, w, c); a ValueError where one is missing or of another shape."""
     if missing := [part for part in PARTS if part not in parts]:
         raise ValueError(f"the maps of {head} lack {', '.join(missing)}")
     arrays = {part: np.asarray(parts[part]).astype("float32") for part in PARTS}

@@ -22,7 +22,7 @@ Entry = tuple[str, tuple[int, int, int] | None]
 
 
 def legend_entries(ids: np.ndarray, classes: ClassTable, shares: bool = True) -> list[Entry]:
-    """The lines of a legend: the classes that occur, the largest first.
+    """List the lines of a legend: the classes that occur, the largest first.
 
     Args:
         ids: class indices, and `VOID`.

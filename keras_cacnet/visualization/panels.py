@@ -155,7 +155,7 @@ def weighting_figure(images: Sequence[WeightedImage], classes: ClassTable) -> Fi
 
 
 def value_range(values: np.ndarray) -> str:
-    """The lowest and the highest value of a map, in words, with as many digits as tell them apart.
+    """Write the lowest and the highest value of a map in words, with as many digits as tell them apart.
 
     Example:
         >>> value_range(np.array([1e-5, 2.3456])), value_range(np.array([1.4991, 1.5012])), value_range(np.ones(3))

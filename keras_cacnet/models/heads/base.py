@@ -55,7 +55,7 @@ class Head:
             object.__setattr__(self, name, value)
 
     def outputs(self, features: Any, context: HeadContext) -> dict[str, Any]:
-        """The head's graph.
+        """Build the head's graph.
 
         Args:
             features: symbolic features of the backbone's last stage.
@@ -71,7 +71,7 @@ class Head:
         raise NotImplementedError(f"{type(self).__name__} needs outputs")
 
     def decoder(self, feature_channels: int, context: HeadContext) -> keras.Model:
-        """The head as a model of its own.
+        """Build the head as a model of its own.
 
         Args:
             feature_channels: channels of the backbone's last stage.
@@ -107,19 +107,19 @@ class Head:
 
 
 def feature_input(channels: int, context: HeadContext) -> Any:
-    """The symbolic input of a head: features of any batch, height and width."""
+    """Make the symbolic input of a head: features of any batch, height and width."""
     return keras.Input((None, None, channels), name="features", dtype=_compute_dtype(context))
 
 
 def conv_norm_relu(x: Any, channels: int, size: int, name: str, context: HeadContext) -> Any:
-    """Convolution without bias, batch norm, ReLU: `NAME_conv`, `NAME_norm`, `NAME_relu`."""
+    """Apply a convolution without bias, batch norm and ReLU: `NAME_conv`, `NAME_norm`, `NAME_relu`."""
     x = convolution(channels, size, f"{name}_conv", context.dtype)(x)
     x = batch_normalization(f"{name}_norm", context.synchronized, context.dtype)(x)
     return keras.layers.ReLU(name=f"{name}_relu", dtype=context.dtype)(x)
 
 
 def convolution(channels: int, size: int, name: str, dtype: Any, use_bias: bool = False) -> keras.layers.Layer:
-    """A "same" convolution with He's initial values."""
+    """Make a "same" convolution with He's initial values."""
     return keras.layers.Conv2D(
         channels,
         size,
@@ -133,12 +133,12 @@ def convolution(channels: int, size: int, name: str, dtype: Any, use_bias: bool 
 
 
 def joined(branches: Sequence[Any], name: str, dtype: Any) -> Any:
-    """The branches side by side, channel after channel."""
+    """Join branches side by side, channel after channel."""
     return keras.layers.Concatenate(name=name, dtype=dtype)(branches) if len(branches) > 1 else branches[0]
 
 
 def classified_context(features: Any, modules: Sequence[Any], fused: int | None, context: HeadContext) -> Any:
-    """Logits from features and what context modules made of them, side by side.
+    """Compute logits from features and what context modules made of them, side by side.
 
     Args:
         features: symbolic features.
@@ -156,24 +156,24 @@ def classified_context(features: Any, modules: Sequence[Any], fused: int | None,
 
 
 def classifier(x: Any, name: str, context: HeadContext) -> Any:
-    """Dropout and a 1x1 convolution to the classes, in float32 at least."""
+    """Apply dropout and a 1x1 convolution to the classes, in float32 at least."""
     dtype = wide_dtype(context)
     x = keras.layers.Dropout(context.dropout, name=f"{name}_dropout", dtype=dtype)(x)
     return keras.layers.Conv2D(context.num_classes, 1, data_format="channels_last", name=name, dtype=dtype)(x)
 
 
 def presence_classifier(context: HeadContext) -> keras.layers.Layer:
-    """The FC of the semantic encoding loss, from an encoding to one logit per class, in float32 at least."""
+    """Apply the FC of the semantic encoding loss, from an encoding to one logit per class, in float32 at least."""
     return keras.layers.Dense(context.num_classes, name="presence", dtype=wide_dtype(context))
 
 
 def wide_dtype(context: HeadContext) -> str:
-    """The dtype of what must neither overflow nor be rounded to half precision: float32 at least."""
+    """Give the dtype of what must neither overflow nor be rounded to half precision: float32 at least."""
     return at_least_float32(_compute_dtype(context))
 
 
 def positions(size: Sequence[int], stride: int) -> tuple[int, int]:
-    """The height and width of the features of an image, in positions.
+    """Give the height and width of the features of an image, in positions.
 
     Example:
         >>> positions((33, 64), 8)

@@ -165,7 +165,7 @@ class GlobalPooling(keras.layers.Layer):
 
 
 def per_head_kernel_sizes(kernel_sizes: int | Sequence[int], num_heads: int) -> tuple[int, ...]:
-    """One checked kernel size per head.
+    """Check kernel sizes, and give one per head.
 
     Args:
         kernel_sizes: one size for all heads, or one per head.

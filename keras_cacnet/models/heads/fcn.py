@@ -34,7 +34,7 @@ class FCNHead(Head):
 
 
 def auxiliary_head(feature_channels: int, context: HeadContext) -> keras.Model:
-    """The FCN head of the auxiliary loss on Res-4 (Section 4.1), with a quarter of its channels.
+    """Make the FCN head of the auxiliary loss on Res-4 (Section 4.1), with a quarter of its channels.
 
     Args:
         feature_channels: channels of the backbone's last stage but one.

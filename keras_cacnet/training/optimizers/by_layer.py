@@ -56,7 +56,7 @@ class ByLayer(keras.optimizers.Optimizer):
         self.exclude_from_weight_decay()
 
     def factor(self, path: str) -> float:
-        """The learning-rate factor of the weight with this path."""
+        """Give the learning-rate factor of the weight with this path."""
         return next((factor for pattern, factor in self.multipliers if re.search(pattern, path)), 1.0)
 
     def exclude_from_weight_decay(

@@ -9,14 +9,14 @@ from keras_cacnet.pipeline.augmentation import PADDING
 
 
 def window_scores(
-    logits_of: Callable[[Any], Any], flip: bool, fusion: str | None, image: Any, rows: Any, columns: Any, size: Any
+    logits_of: Callable[[Any], Any], flip: bool, fusion: str, image: Any, rows: Any, columns: Any, size: Any
 ) -> tuple[Any, Any, Any, Any]:
     """Score one window of an image; predictions and exports have this in their graphs.
 
     Args:
         logits_of: gives the logits of a batch of images.
         flip: also show the mirror image.
-        fusion: as in `Protocol`, or None, which leaves the logits of the one view as they are.
+        fusion: as in `Protocol`.
         image: float32.
         rows: interpolation that takes the window's rows from the image, as `Taps.arrays` gives it.
         columns: the same for its columns.

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_cacnet.datasets.classes import VOID
+from keras_cacnet.evaluation.class_ids import class_ids
 from keras_cacnet.evaluation.fusion import resample, window_scores
 from keras_cacnet.evaluation.inference import compiled, segmentation_logits
 from keras_cacnet.evaluation.protocol import WHOLE, Protocol
@@ -61,6 +62,9 @@ def scores(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) ->
 def ids(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) -> np.ndarray:
     """Predict the class of every pixel: that of the highest score, without ever holding the scores of all pixels.
 
+    Of an image that is shown once, whole, at its own size, a network holds its logits by position and those of some
+    rows of pixels.
+
     Args:
         model: as `scores`, for up to 255 classes.
         image: as `scores`.
@@ -86,14 +90,15 @@ def ids(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) -> np
     if protocol.image_size is not None and max(image.shape[:2]) == protocol.image_size:
         protocol = replace(protocol, image_size=None)
     if protocol.plain:
-        height, width, _ = image.shape
-        (row,), (column,) = windows(height, height, None, None), windows(width, width, None, None)
-        logits = _window_scores(model, protocol, True, tf.constant(image, tf.float32), row, column)
-        _require_masks_hold(model, logits)
-        return tf.argmax(logits, axis=-1, output_type=tf.int32).numpy().astype("uint8")
+        require_image_size(model, *image.shape[:2])
+        predict = compiled(model, "ids", class_ids, [tf.TensorSpec((1, None, None, 3), tf.float32)])
+        best, size, finite, classes = predict(tf.constant(image[None], tf.float32))
+        _require_sound(model, image.shape[:2], size, finite)
+        _require_masks_hold(model, int(classes))
+        return best[0].numpy().astype("uint8")
     found = np.empty(image.shape[:2], "uint8")
     for first, block in score_blocks(model, image, protocol):
-        _require_masks_hold(model, block)
+        _require_masks_hold(model, block.shape[-1])
         found[first : first + len(block)] = block.argmax(axis=-1)
     return found
 
@@ -136,7 +141,7 @@ def score_blocks(model: keras.Model, image: np.ndarray, protocol: Protocol = WHO
     if len(visits) == len(visits[0][1]) == 1:
         # A small view of a large photograph: its scores are enlarged a block at a time.
         row, (column,) = visits[0]
-        found = _window_scores(model, protocol, False, pixels, row, column)
+        found = _window_scores(model, protocol, pixels, row, column)
         for first in range(0, height, BLOCK):
             yield first, taken(found, row.back[first : first + BLOCK].arrays(), column.back.arrays()).numpy()
         return
@@ -147,7 +152,7 @@ def score_blocks(model: keras.Model, image: np.ndarray, protocol: Protocol = WHO
             yield done * BLOCK, blocks.pop(done)
             done += 1
         for column in columns:
-            found = _window_scores(model, protocol, False, pixels, row, column)
+            found = _window_scores(model, protocol, pixels, row, column)
             for number in range(row.first // BLOCK, -(-row.last // BLOCK)):
                 first, last = max(row.first, number * BLOCK), min(row.last, (number + 1) * BLOCK)
                 part = row.back[first - row.first : last - row.first]
@@ -215,9 +220,9 @@ def _brought_to(pixels: Any, size: tuple[int, int]) -> Any:
     return tf.clip_by_value(found, 0.0, 255.0)
 
 
-def _view(model: keras.Model, protocol: Protocol, logits: bool) -> Any:
-    """What `window_scores` is compiled to: scores as the protocol fuses them, or the logits of the one view."""
-    flip, fusion = protocol.flip, None if logits else protocol.fusion
+def _view(model: keras.Model, protocol: Protocol) -> Any:
+    """What `window_scores` is compiled to."""
+    flip, fusion = protocol.flip, protocol.fusion
 
     def view(model: keras.Model, *tensors: Any) -> Any:
         return window_scores(lambda images: segmentation_logits(model, images), flip, fusion, *tensors)
@@ -225,13 +230,20 @@ def _view(model: keras.Model, protocol: Protocol, logits: bool) -> Any:
     return compiled(model, (flip, fusion), view, [_IMAGE, _TAPS, _TAPS, _SIZE])
 
 
-def _window_scores(
-    model: keras.Model, protocol: Protocol, logits: bool, pixels: Any, row: Window, column: Window
-) -> Any:
+def _window_scores(model: keras.Model, protocol: Protocol, pixels: Any, row: Window, column: Window) -> Any:
     size = (row.size, column.size)
     require_image_size(model, *size)
-    view = _view(model, protocol, logits)
-    found, logits_size, finite, fits = view(pixels, row.inside.arrays(), column.inside.arrays(), size)
+    found, logits_size, finite, fits = _view(model, protocol)(pixels, row.inside.arrays(), column.inside.arrays(), size)
+    _require_sound(model, size, logits_size, finite)
+    if not fits:
+        raise ValueError(
+            f"the logits of model {model.name!r} are too large for the fusion 'exp_sum', whose exp(logits) overflows "
+            "above 88: take 'softmax_mean'"
+        )
+    return found
+
+
+def _require_sound(model: keras.Model, size: tuple[int, int], logits_size: Any, finite: Any) -> None:
     if tuple(logits_size.numpy().tolist()) != size:
         raise ValueError(
             f"model {model.name!r} gives logits {tuple(logits_size.numpy().tolist())} for an image {size}; logits must "
@@ -242,17 +254,11 @@ def _window_scores(
             f"model {model.name!r} gives logits that are not finite (NaN or infinite) for this image; its weights "
             "are broken, or numbers overflow in half precision"
         )
-    if not fits:
-        raise ValueError(
-            f"the logits of model {model.name!r} are too large for the fusion 'exp_sum', whose exp(logits) overflows "
-            "above 88: take 'softmax_mean'"
-        )
-    return found
 
 
-def _require_masks_hold(model: keras.Model, found: Any) -> None:
-    if found.shape[-1] > VOID:
+def _require_masks_hold(model: keras.Model, classes: int) -> None:
+    if classes > VOID:
         raise ValueError(
-            f"model {model.name!r} predicts {found.shape[-1]} classes; masks of uint8 hold {VOID}, as {VOID} is void: "
+            f"model {model.name!r} predicts {classes} classes; masks of uint8 hold {VOID}, as {VOID} is void: "
             "take the scores themselves (keras_cacnet.evaluation.scores)"
         )

@@ -1,7 +1,8 @@
-"""What a model takes and gives, known from its graph: the size of its images, the number of its classes."""
+"""What a model takes and gives, known from its graph: the size of its images, its classes, its last enlargement."""
 
 import keras
 
+from keras_cacnet.layers.resize import ResizeLike
 from keras_cacnet.models.network import SegmentationNetwork
 
 TRIAL_SIZE = (64, 64)
@@ -111,6 +112,34 @@ def require_class_count(model: keras.Model, expected: int) -> None:
             f"model {model.name!r} predicts {found} classes, the class table has {expected} (void left out): take "
             "the table the model was trained with, or build the model for these classes"
         )
+
+
+def before_enlarging(model: keras.Model) -> tuple[keras.Model, ResizeLike] | None:
+    """Take a functional model apart where its logits are enlarged to the size of the image.
+
+    Args:
+        model: a `SegmentationNetwork`, or any other Keras model from images to logits.
+
+    Returns:
+        The model up to its logits by position, with the layers and weights of this one, and its last layer. None where
+        the model does not end in a `ResizeLike`, or may compute something else than its graph.
+
+    Example:
+        >>> images = keras.Input((None, None, 3))
+        >>> logits = keras.layers.Conv2D(2, 8, strides=8, padding="same")(images)
+        >>> part, last = before_enlarging(keras.Model(images, ResizeLike(8)([logits, images])))
+        >>> tuple(part(keras.ops.zeros((1, 16, 24, 3))).shape), last.stride
+        ((1, 2, 3, 2), 8)
+    """
+    owner = next(one for one in type(model).__mro__ if "call" in vars(one))
+    outputs = getattr(model, "outputs", None) or []
+    if len(outputs) != 1 or not (owner is SegmentationNetwork or owner.__module__.startswith("keras.")):
+        return None
+    last, node, _ = outputs[0]._keras_history
+    if not isinstance(last, ResizeLike):
+        return None
+    logits, images = last._inbound_nodes[node].input_tensors
+    return (keras.Model(images, logits), last) if model.inputs[0] is images else None
 
 
 def _outputs(model: keras.Model) -> list[keras.KerasTensor]:

@@ -77,8 +77,8 @@ RECIPES = {
             recipe=_LAPTOP,
             steps=1000,
             hardware="2 CPU cores; the features of 1,000 images take 0.7 to 1.1 GB of disk",
-            time="6 to 11 minutes for 367 to 2,742 images, on 2 cores shared with another run",
-            accuracy="mIoU 0.52 on VOC at half size (10 classes), 0.51 on CamVid",
+            time="3 to 7 minutes for 367 to 2,742 images, on 2 cores",
+            accuracy="mIoU 0.51 on VOC at half size (10 classes), 0.51 on CamVid",
             next="--recipe finetune trains the backbone too: an hour on a CPU, minutes on a GPU",
         ),
         PurposeRecipe(

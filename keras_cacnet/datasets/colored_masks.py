@@ -68,6 +68,6 @@ def ids_of_colors(rgb: np.ndarray, classes: ClassTable, origin: str) -> np.ndarr
         )
         raise ColorsError(
             f"{origin}: the mask has colours, and {counted} {'is' if len(colors) == 1 else 'are'} not in classes.txt; "
-            "add them there, as void where they shall not be trained."
+            "add them there, or as void, `ID void R G B`, if they are not to be trained."
         )
     return ids[place]

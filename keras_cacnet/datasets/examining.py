@@ -105,8 +105,8 @@ def examine_mask(
 
     Returns:
         The ids, uint8 (height, width), and the pixels per id, 256 of them, both None where there is no mask that
-        decodes; and the findings: that it does not decode, ids that are no class, ids that were renumbered, and a mask
-        that is void all over.
+        decodes; and the findings: that it does not decode, ids that are no class, ids that were renumbered, a mask that
+        is void all over, and one of 0 and 255 where there are more classes.
     """
     if example.mask is None:
         return None, None, []
@@ -125,6 +125,9 @@ def examine_mask(
     if not used:
         text = "all void: nothing in it is trained or scored."
         findings.append(Finding("warning", example.mask_origin, text, kind="void mask"))
+    elif read_ids is None and len(classes) > 2 and np.flatnonzero(counts).tolist() == [0, VOID]:
+        text = f"holds only 0 and {VOID}, and {VOID} is void: is it black and white, where others have ids?"
+        findings.append(Finding("warning", example.mask_origin, text, kind="black and white"))
     elif read_ids is None and (moved := _moved_by_palette(example, used, classes)):
         findings.append(Finding("error", example.mask_origin, moved))
     return ids, counts, findings

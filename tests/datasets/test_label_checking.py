@@ -57,6 +57,19 @@ def test_masks_of_0_and_255(folder, form):
     assert [f.level for f in label_findings(data, "val", trained=False)] == ["warning"]
 
 
+def test_one_mask_of_0_and_255_among_others_is_told(folder):
+    """Both are ids that mean something, a class and void, so that it is no error."""
+    path = folder.root / "labels" / "train" / "1.png"
+    ids = np.asarray(Image.open(path))
+    Image.fromarray(((ids > 1) * 255).astype("uint8")).save(path)
+    report = check_dataset(open_dataset(folder.root), progress=False)
+    assert report.ok
+    assert [(one.where, one.message.split(",")[0]) for one in report.warnings] == [(str(path), "holds only 0 and 255")]
+    # With two classes a mask may have the background and void only.
+    (folder.root / "classes.txt").write_text(BINARY)
+    assert "holds only 0" not in check_dataset(open_dataset(folder.root), progress=False).to_text()
+
+
 def test_one_odd_pixel_does_not_hide_that_half_is_void(folder):
     def change(ids):
         mask = np.full(ids.shape, 255, "uint8")

@@ -15,7 +15,7 @@ from PIL import Image
 import keras_cacnet as kc
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
-EXPORT, REST, GRPC, OPEN_INFERENCE = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+EXPORT, LOAD, REST, GRPC, OPEN_INFERENCE = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 # What the examples by gRPC print.
 BY_GRPC = "(1, 60, 80) [[60, 80]]\n(2, 40, 50) (2, 40, 50, 5)\n"
 CURL = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
@@ -62,12 +62,16 @@ def at(text, ports):
     return text
 
 
-def test_the_export(model, classes, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_export(model, classes, folder, monkeypatch):
+    monkeypatch.chdir(folder)
     exec(EXPORT, {"kc": kc, "model": model, "classes": classes})
-    loaded = tf.saved_model.load(tmp_path / "cacnet" / "1")
+    loaded = tf.saved_model.load(folder / "cacnet" / "1")
     # The table of the page has one row for each.
     assert set(re.findall(r"^\| `(serv\w+)` \|", TEXT, re.MULTILINE)) == set(loaded.signatures)
+    blocked = "import sys; sys.modules['keras'] = sys.modules['keras_cacnet'] = None\n"
+    # TensorFlow and Pillow decode JPEG to the same pixels (tests/export/test_encoded_images.py).
+    corner = kc.evaluation.ids(model, kc.datasets.read_image("photograph.jpg"))[0, 0]
+    assert run([sys.executable, "-c", blocked + LOAD], folder) == f"(60, 80) {classes.names[corner]}\n"
 
 
 def test_curl(ports, folder, serve):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_cacnet.datasets import VOID, ClassTable
 from keras_cacnet.visualization import batch_figure
@@ -31,6 +32,16 @@ def test_images_stand_beside_their_masks():
     assert [axes.get_title() for axes in figure.axes[:6]] == ["Image", "Mask"] * 3
     assert figure.get_size_inches()[0] <= 6.7
     assert len(batch_figure(images[:1], masks[:1], CLASSES).axes) == 2
+
+
+def test_batches_of_fit_are_rounded():
+    images, masks = batch(3)
+    tensors = tf.constant(images, "float32") + 0.4, tf.constant(masks, "int32")
+    shown = [axes.images[0].get_array() for axes in batch_figure(*tensors, CLASSES).axes if axes.images]
+    for index in range(3):
+        np.testing.assert_array_equal(shown[2 * index], images[index])
+    with pytest.raises(ValueError, match=r"images are in 0\.\.255; got -1 to -1"):
+        batch_figure(images.astype("float32") - 1, masks, CLASSES)
 
 
 def test_what_does_not_fit_is_told():

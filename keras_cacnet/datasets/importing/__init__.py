@@ -89,7 +89,7 @@ def import_folder(
         raise ValueError(f"masks={masks!r} is for the formats {has_masks}; {form.name} has its own coding")
     show = ProgressBar if progress else _unseen
     if progress:
-        print(f"{tree.root}: format {form.name}, {len(tree.images)} images among {len(tree.files)} files", flush=True)
+        print(f"{tree.root}: format {form.name}, {len(tree.files)} files", flush=True)
     found = form.read(tree, Wishes(_wanted(classes), masks, show))
     if not found.items:
         first = f"; {found.findings[0]}" if found.findings else ""

@@ -147,7 +147,7 @@ def _ids(contents: MaskContents, wanted: Sequence[NamedClass] | None) -> Coding:
             for i in found
         ]
         classes = class_table(_apart(numbered))
-        what = f"ids {listed(found)} that have no names: give them with --classes FILE"
+        what = f"ids {listed(found)} without names (a classes.txt in the source would name them, or --classes FILE)"
     else:
         numbered = _numbered(wanted, found)
         known = {one.id for one in numbered}
@@ -155,7 +155,7 @@ def _ids(contents: MaskContents, wanted: Sequence[NamedClass] | None) -> Coding:
             raise ValueError(
                 f"ids {listed(f'{i} ({contents.values[i]} pixels)' for i in strange)} are in masks and not in the list "
                 f"of classes, which has {listed(sorted(i for i in known if i is not None), 20)}: add them, as void "
-                "where they shall not be trained (`id void R G B`)"
+                "if they are not to be trained (`id void R G B`)"
             )
         classes = class_table([one for one in numbered if one.id is not None])
         is_shifted = wanted[0].id not in (None, numbered[0].id)
@@ -235,7 +235,7 @@ def _colors(contents: MaskContents, wanted: Sequence[NamedClass] | None) -> Codi
             if pixels > _STRAY * total:
                 raise ValueError(
                     f"{pixels / total:.0%} of the pixels have colours that are not in the list of classes: {shown}; "
-                    f"the first in {first}. Add them, as void where they shall not be trained (`void R G B`)"
+                    f"the first in {first}. Add them, as void if they are not to be trained (`void R G B`)"
                 )
             text = f"colours that are no class become void, {pixels / total:.3%} of the pixels: {shown}."
             findings.append(Finding("warning", str(first), text))

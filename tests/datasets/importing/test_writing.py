@@ -154,7 +154,7 @@ def test_home_folder_and_command_line(source, tmp_path, monkeypatch, capsys):
     words = ["import", "~/source", "--output", "~/my set", "--split", "0.6,0.2,0.2", "--seed", "3"]
     assert main(words) == 0
     out = capsys.readouterr().out
-    assert "images with masks, in masks (such as scene_0.png); ids 0, 1, 2 that have no names" in out
+    assert "in masks (such as scene_0.png); ids 0, 1, 2 without names (a classes.txt in the source would" in out
     assert "9 images (train 5, val 2, test 2)" in out
     # No terminal: a line, no backspaces.
     assert "writing: 9 of 9 files\n" in out

@@ -75,7 +75,10 @@ USES = {
         lambda g: network(backbone=keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3)])),
         "Give it a dict of outputs: keras.Model",
     ),
-    "parts to freeze": (lambda g: kc.models.freeze(g.net, "heads"), "one of none, backbone, all_but_classifier"),
+    "parts to freeze": (
+        lambda g: kc.models.freeze(g.net, "heads"),
+        "one of none, backbone_norms, backbone, all_but",
+    ),
     "HDF5": (lambda g: g.net.save("x.h5"), "save it as NAME.keras"),
     "cloning": (lambda g: keras.models.clone_model(g.net), r"take copy.deepcopy\(model\)"),
     # Loss, metrics, rates

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import keras
+
 from keras_cacnet.models.settings import FREEZE
 
 
@@ -14,8 +16,9 @@ def freeze(network: Any, parts: str) -> None:
 
     Args:
         network: a `SegmentationNetwork`.
-        parts: "none"; "backbone"; or "all_but_classifier", which trains only the last convolution, and those of
-            the losses beside the segmentation's.
+        parts: "none"; "backbone_norms", the backbone's batch norms, whose statistics of a large data set are better
+            than those of small batches; "backbone"; or "all_but_classifier", which trains only the last convolution,
+            and those of the losses beside the segmentation's.
 
     Raises:
         ValueError: another word.
@@ -33,6 +36,11 @@ def freeze(network: Any, parts: str) -> None:
     network.trainable = False
     network.trainable = True
     if parts == "none":
+        return
+    if parts == "backbone_norms":
+        for layer in network.backbone._flatten_layers(include_self=False):
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
         return
     network.backbone.trainable = False
     if parts == "all_but_classifier":

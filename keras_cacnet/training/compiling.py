@@ -111,9 +111,10 @@ def rate_warning(recipe: Recipe) -> str | None:
         'learning_rate=0.001 is for a pretrained backbone, and this one starts from random weights: ...'
     """
     scratch, default = FROM_SCRATCH["learning_rate"], Recipe.learning_rate
-    if recipe.freeze != "none":
-        frozen = f"freeze={recipe.freeze} keeps a backbone of random weights as it is: give it weights, or train it"
-        return frozen if recipe.weights is None else None
+    if recipe.freeze != "none" and recipe.weights is None:
+        return f"freeze={recipe.freeze} keeps what is random in the backbone as it is: give it weights, or train it"
+    if recipe.freeze in ("backbone", "all_but_classifier"):
+        return None
     if recipe.weights is None and recipe.learning_rate < scratch / 2:
         rates = " ".join(f"{name}={value:g}" for name, value in FROM_SCRATCH.items())
         return (

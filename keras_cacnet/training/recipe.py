@@ -211,7 +211,7 @@ class Recipe:
         if self.num_heads and self.reweighting in WITHOUT_KERNELS:
             lacks["kernel_sizes"] = f"reweighting={self.reweighting} has no kernels"
         lacks["dilation_rates"] = lacks["kernel_sizes"]
-        if self.freeze == "none":
+        if self.freeze in ("none", "backbone_norms"):
             lacks["cached_views"] = "the features of a backbone that is trained change (freeze=backbone keeps them)"
         if self.optimizer != "sgd":
             lacks["momentum"] = f"optimizer={self.optimizer} has moments of its own"

@@ -125,7 +125,7 @@ def test_laptop_is_fitted_and_scored_at_its_size(workplace, tmp_path, capfd, mon
     out, err = capfd.readouterr()
     assert re.search(r"^fitted: images have long sides of up to \d+ pixels: image_size=48 crop_size=32$", out, re.M)
     assert "━" not in out
-    assert re.search(r"^warning: freeze=backbone keeps a backbone of random weights as it is: [^\n]*$", err, re.M)
+    assert re.search(r"^warning: freeze=backbone keeps what is random in the backbone as it is: [^\n]*$", err, re.M)
     assert "TrainingWarning" not in err
     table = json.loads((tmp_path / "out/table_1.json").read_text())
     assert (table["protocol"]["image_size"], table["protocol"]["crop_size"]) == (48, None)

@@ -272,7 +272,7 @@ def test_a_backbone_that_is_trained_is_refused(dataset):
         features_of(network, dataset)
 
 
-@pytest.mark.filterwarnings("ignore:freeze=backbone keeps a backbone of random weights")
+@pytest.mark.filterwarnings("ignore:freeze=backbone keeps what is random")
 def test_a_run_goes_on_where_it_was(dataset, tmp_path, cache):
     """Stopped within an epoch and resumed, it ends with the weights of one that was not."""
     with small_networks():

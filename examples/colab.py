@@ -11,8 +11,8 @@
 # %% [markdown]
 # # CaC-Net in a notebook
 #
-# From a data set to a network that serves, in about ten minutes on two processor cores and less on a GPU. Everything runs as it
-# is; one line takes your own photographs instead of the generated scenes.
+# From a data set to a network that serves, in about five minutes on two processor cores and less on a GPU. Everything runs as it
+# is; change one line to take your own photographs instead of the generated scenes.
 
 # %% [markdown]
 # ## Install
@@ -23,7 +23,7 @@
 # %pip install --quiet "keras-cacnet[imagenet,tflite]"
 
 # %% [markdown]
-# TensorFlow writes about its start to the notebook's log; level 2 leaves warnings out as well.
+# TensorFlow logs its start; level 2 leaves out its notes and warnings.
 
 # %%
 import os
@@ -47,9 +47,9 @@ print(f"GPUs: {len(tf.config.list_physical_devices('GPU'))}")
 # %% [markdown]
 # ## Data
 #
-# `"scenes"` is generated on first use and needs no login. In its place stands the path of a folder with `images/train/NAME.jpg`,
-# `labels/train/NAME.png`, the same under `val`, and `classes.txt`. Data in another form (VOC, COCO, Cityscapes, LabelMe, YOLO,
-# masks in colour) becomes such a folder by `kc.datasets.import_folder("raw", "photographs")`.
+# `"scenes"` is generated on first use and needs no login. Replace it with the path of a folder that has `images/train/NAME.jpg`,
+# `labels/train/NAME.png`, the same under `val`, and `classes.txt`. `kc.datasets.import_folder("raw", "photographs")` converts data
+# in another form (VOC, COCO, Cityscapes, LabelMe, YOLO, masks in colour) to such a folder.
 
 # %%
 DATA = "scenes"  # or "/content/drive/MyDrive/photographs"
@@ -61,19 +61,17 @@ print(kc.datasets.check_dataset(data, progress=False).to_text())
 # %% [markdown]
 # ## What the network will see
 #
-# Random scales, crops and mirror images: every epoch has others. Masks hold class ids, and 255 where nothing is to be learnt.
+# Random crops, scaled and mirrored at random, different in every epoch. Masks hold class ids, and 255 where nothing is to be learnt.
 
 # %%
-EPOCHS, STEPS, CROP = 12, 50, 96
+EPOCHS, STEPS, CROP = 6, 50, 96
 
 train = kc.pipeline.training_batches(
     data.source("train"), classes, batch_size=8, crop_size=CROP, steps=STEPS, seed=0, scale_range=(0.75, 1.5)
 )
 val = kc.pipeline.evaluation_batches(data.source("val"), classes)
 images, masks = next(iter(train))
-pictures = [np.asarray(image, "uint8") for image in images[:2]]
-figure = kc.visualization.comparison_figure(pictures, {"Mask": list(np.asarray(masks[:2]))}, classes)
-figure.savefig("batch.png")
+kc.visualization.batch_figure(images, masks, classes).savefig("batch.png")
 Image("batch.png")
 
 # %% [markdown]
@@ -97,14 +95,14 @@ history = model.fit(train, epochs=EPOCHS, validation_data=val, shuffle=False, ve
 
 # %% [markdown]
 # On several GPUs of one machine, build and compile the model under `tf.distribute.MirroredStrategy().scope()`, with
-# `kc.CaCNet(..., synchronized=True)` and a batch size that is a multiple of the GPUs. All else stays.
+# `kc.CaCNet(..., synchronized=True)` and a batch size that is a multiple of the number of GPUs. Nothing else changes.
 
 # %% [markdown]
 # ## A pretrained backbone, by `kc.training.train`
 #
 # What photographs need. First the heads only, at 0.02, on features of a frozen EfficientNet-Lite0 that are computed once; then the
-# whole network, at a tenth of the rate. A run leaves everything about itself in its folder, and goes on after a break.
-# `kc.training.fitted` would fit the sizes to your images; here they are small, to be quick.
+# whole network, at a tenth of the rate. A run keeps everything about itself in its folder, and can be resumed.
+# `kc.training.fitted` would fit the sizes to your images; here they are small, and the runs short, to be quick.
 
 # %%
 SIZES = ["image_size=192", "crop_size=128"]
@@ -117,7 +115,7 @@ kc.training.train(kc.training.Job(tuned, data, "runs/tuned", start_from="runs/fr
 # %% [markdown]
 # ## The curve, and the scores
 #
-# The network of the drawings goes on from here; `kc.training.Run("runs/tuned").load_model()` would be the other one.
+# From here on, `model` is the network from random weights; `kc.training.Run("runs/tuned").load_model()` would be the other one.
 
 # %%
 Image("runs/frozen/curve.png")
@@ -167,8 +165,8 @@ Image("pictures/scene_weighting.png")
 # %% [markdown]
 # ## Save, load, go on
 #
-# The rate of a finished training has fallen to 0, so a network that is to learn more is compiled with a new one. Notebooks that load
-# a network have to import `keras_cacnet` first.
+# At the end of a training the rate is 0, so compile the network with a new one to train it further. Import `keras_cacnet` before
+# loading a network.
 
 # %%
 model.save("cacnet.keras")
@@ -180,7 +178,7 @@ again.fit(train, epochs=1, shuffle=False, verbose=2)
 # %% [markdown]
 # ## Other classes
 #
-# A preset is a network as a folder. Everything but the classifiers is kept for classes of your own.
+# A preset is a folder that holds a network. With other classes, everything but the classifiers is kept.
 
 # %%
 model.save_to_preset("preset")
@@ -189,7 +187,7 @@ other = kc.CaCNet.from_preset("preset", num_classes=3)
 # %% [markdown]
 # ## Serve it
 #
-# The SavedModel needs neither Keras nor this package; the next cell asks it in a process that has neither.
+# The SavedModel needs neither Keras nor this package; here it is called in a process that has neither.
 
 # %%
 kc.export.saved_model(model, "served/1", classes)

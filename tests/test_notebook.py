@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SMALLER = {
     'DATA = "scenes"': 'DATA = "coast"',
-    "EPOCHS, STEPS, CROP = 12, 50, 96": "EPOCHS, STEPS, CROP = 1, 2, 16",
+    "EPOCHS, STEPS, CROP = 6, 50, 96": "EPOCHS, STEPS, CROP = 1, 2, 16",
     "batch_size=8, crop": "batch_size=2, crop",
     "head_channels=64": "head_channels=8",
     '["image_size=192", "crop_size=128"]': (

@@ -130,7 +130,9 @@ def test_what_was_frozen_can_train_again(backbone):
 
 
 def test_another_word_is_refused(backbone):
-    with pytest.raises(ValueError, match="freeze must be one of none, backbone_norms, backbone, all_but_classifier, got 'head'"):
+    with pytest.raises(
+        ValueError, match="freeze must be one of none, backbone_norms, backbone, all_but_classifier, got 'head'"
+    ):
         freeze(build(backbone), "head")
 
 

@@ -128,7 +128,7 @@ def _write(
     print(f"written: {path}")
     if (side := trained.recipe.image_size) and protocol is None and options.format != "preset":
         print(
-            f"note: the run saw images of {side} pixels on their long side: bring others to that before they are sent"
+            f"note: trained on images of {side} pixels (long side): resize images to that before sending them"
             + (f", or export with --base-size {side}" if options.format == "saved_model" else "")
         )
     for part in write_model_card(path, card):

@@ -153,7 +153,7 @@ def deal(
         if pattern is not None:
             raise ValueError(
                 f"the source has splits of its own ({listed(sorted(own))}), which are kept, so group_by does nothing; "
-                "give split too (--split 0.8,0.1,0.1) to deal anew"
+                "give split too (--split 0.8,0.1,0.1) to split anew"
             )
         findings = [
             Finding("warning", item.path, f"left out: in no split, and the source has {listed(sorted(own))}.")
@@ -161,7 +161,7 @@ def deal(
             if item.split is None
         ]
         if "val" not in own:
-            text = "the source has no val split to choose by and score; deal anew with split (--split 0.8,0.1,0.1)."
+            text = "no val split, so no epoch can be scored: split=(0.8, 0.1, 0.1) (--split 0.8,0.1,0.1) splits anew."
             findings.append(Finding("note", "splits", text))
         return [(item, item.split) for item in items if item.split is not None], findings
     labelled = [item for item in items if item.draw is not None]

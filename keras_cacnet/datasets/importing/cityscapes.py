@@ -42,6 +42,7 @@ _NOT_SCORED = (
     *("rail track", "guard rail", "bridge", "tunnel", "polegroup", "caravan", "trailer"),
 )
 _NOT_DRAWN = "license plate"
+_IMAGE_ENDING = "_leftImg8bit"
 _MASK_ENDINGS = ("_labelIds.png", "_labelTrainIds.png", "_polygons.json")
 
 CLASSES = ClassTable(
@@ -65,22 +66,23 @@ class Cityscapes:
 
     def recognise(self, tree: SourceTree) -> bool:
         """Tell by the endings of names."""
-        has_images = any(plain_stem(name).endswith("_leftImg8bit") for name in tree.images)
+        has_images = any(plain_stem(name).endswith(_IMAGE_ENDING) for name in tree.images)
         return has_images and any(name.endswith(_MASK_ENDINGS) for name in tree.files)
 
     def read(self, tree: SourceTree, wishes: Wishes) -> Found:
-        """Pair images and masks by city, sequence and frame; fine masks before coarse ones."""
+        """Pair images and masks by split, city, sequence and frame; fine masks before coarse ones."""
         if wishes.classes is not None:
             raise ValueError("cityscapes has classes of its own; for others give --format masks with --classes")
-        images = {_frame(name): name for name in tree.images if plain_stem(name).endswith("_leftImg8bit")}
+        images = [name for name in tree.images if plain_stem(name).endswith(_IMAGE_ENDING)]
         fine, kind = self._masks(tree, "gtFine"), "gtFine"
         if not fine:
             fine, kind = self._masks(tree, "gtCoarse"), "gtCoarse"
         if not fine:
             raise ValueError(f"{tree.root}: no masks; {self.expected}")
         items, findings = [], []
-        for frame, image in images.items():
-            split = split_of(PurePosixPath(image).parts[:-1])
+        for image in images:
+            frame = _frame(image, plain_stem(image).removesuffix(_IMAGE_ENDING))
+            split = frame[0]
             if split == "test":
                 items.append(Item(image, tree.files[image], None, split))
             elif frame in fine:
@@ -94,19 +96,19 @@ class Cityscapes:
         what = f"Cityscapes, masks from {kind} ({', '.join(endings)})"
         return Found(f"{what}, 19 train ids", CLASSES, tuple(items), tuple(findings))
 
-    def _masks(self, tree: SourceTree, kind: str) -> dict[str, str]:
+    def _masks(self, tree: SourceTree, kind: str) -> dict[tuple[str | None, str], str]:
         """The masks by frame; label ids, which are complete, before train ids, which are derived, and polygons."""
-        masks: dict[str, str] = {}
+        masks: dict[tuple[str | None, str], str] = {}
         for ending in _MASK_ENDINGS:
             for name in tree.files:
                 if name.endswith(f"_{kind}{ending}"):
-                    masks.setdefault(_frame(name), name)
+                    masks.setdefault(_frame(name, PurePosixPath(name).name.removesuffix(f"_{kind}{ending}")), name)
         return masks
 
 
-def _frame(name: str) -> str:
-    """City, sequence and frame: the first three parts of a name."""
-    return "_".join(plain_stem(name).split("_")[:3])
+def _frame(name: str, stem: str) -> tuple[str | None, str]:
+    """What an image and its mask share: the split, and city, sequence and frame."""
+    return split_of(PurePosixPath(name).parts[:-1]), stem
 
 
 def _draw(path: Path, size: tuple[int, int]) -> np.ndarray:

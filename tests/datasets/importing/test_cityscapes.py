@@ -65,7 +65,8 @@ def test_cityscapes_from_polygons_alone(drawn, tmp_path):
     root = tmp_path / "source"
     written = {}
     for number, (pixels, drawn_mask) in enumerate(zip(drawn.images.values(), drawn.masks.values(), strict=True)):
-        frame = f"aachen_{number:06d}_000019"
+        # Names of the tree's own: frames are numbered anew in every split, and the city has several words.
+        frame = f"bad_homburg_v_d_h_{SPLITS[:number].count(SPLITS[number]):06d}_000019"
         for part in ("leftImg8bit", "gtFine"):
             (root / part / SPLITS[number] / "aachen").mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(root / f"leftImg8bit/{SPLITS[number]}/aachen/{frame}_leftImg8bit.png")
@@ -73,17 +74,19 @@ def test_cityscapes_from_polygons_alone(drawn, tmp_path):
         (root / f"gtFine/{SPLITS[number]}/aachen/{frame}_gtFine_polygons.json").write_text(content)
         mask = np.array([10, 0, 13], "uint8")[drawn_mask]
         mask[:5] = 255
-        written[f"{frame}_leftImg8bit"] = mask
+        written[SPLITS[number], f"{frame}_leftImg8bit"] = mask
     report = imported(root, tmp_path / "out")
     assert (report.format, report.splits) == ("cityscapes", {"train": 6, "val": 2, "test": 2})
     assert "masks from gtFine (polygons)" in report.what
     data = Folder(tmp_path / "out")
     for split in ("train", "val"):
         for example in data.source(split):
-            np.testing.assert_array_equal(read_example(example, data.classes)[1], written[example.name])
+            np.testing.assert_array_equal(
+                read_example(example, data.classes)[1], written[split, example.name[example.name.index("bad_") :]]
+            )
     faults = ('{"objects": [{"label": "cat", "polygon": [[0, 0], [1, 1]]}], "imgWidth": 9, "imgHeight": 9}', "{}")
     for number, content in enumerate(faults):
-        (root / f"gtFine/train/aachen/aachen_{number:06d}_000019_gtFine_polygons.json").write_text(content)
+        (root / f"gtFine/train/aachen/bad_homburg_v_d_h_{number:06d}_000019_gtFine_polygons.json").write_text(content)
     report = imported(root, tmp_path / "faults")
     first, second, _ = (finding.message for finding in sorted(report.findings, key=lambda one: one.where))
     assert "label 'cat' is none of Cityscapes'" in first

@@ -11,18 +11,18 @@ from keras_cacnet.layers import ImageNormalization
 from keras_cacnet.models.dilation import dilate
 
 
-def small_backbone(seed=1, batch_norm=False):
+def small_backbone(seed=1, batch_norm=False, dtype=None):
     """Three convolutions with the levels P3, P4 and P5, and a batch norm behind each where one is asked for."""
     if seed is not None:
         keras.utils.set_random_seed(seed)
     image = x = keras.Input((None, None, 3))
-    x = ImageNormalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))(x)
+    x = ImageNormalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), dtype=dtype)(x)
     levels = {}
     for level, channels, stride in (("p3", 8, 8), ("p4", 8, 2), ("p5", 16, 2)):
-        x = keras.layers.Conv2D(channels, 3, strides=stride, padding="same", name=level)(x)
+        x = keras.layers.Conv2D(channels, 3, strides=stride, padding="same", name=level, dtype=dtype)(x)
         if batch_norm:
-            x = keras.layers.BatchNormalization(name=f"{level}_norm")(x)
-        x = levels[level.upper()] = keras.layers.ReLU(name=f"{level}_relu")(x)
+            x = keras.layers.BatchNormalization(name=f"{level}_norm", dtype=dtype)(x)
+        x = levels[level.upper()] = keras.layers.ReLU(name=f"{level}_relu", dtype=dtype)(x)
     return keras.Model(image, levels)
 
 

@@ -25,7 +25,7 @@ GIVEN = "import numpy as np, keras, keras_cacnet as kc\n"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, write_coast):
+def folder(tmp_path_factory, write_coast, small_networks):
     """Where the reader is: with a data set, a photograph, and a finished run."""
     from keras_cacnet.datasets import open_dataset
 

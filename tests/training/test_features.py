@@ -20,7 +20,7 @@ from keras_cacnet.pipeline.augmentation import augment
 from keras_cacnet.pipeline.examples import read
 from keras_cacnet.training import Checkpoints, Features, Job, Recipe, Run, Stopped, feature_shards, train
 from keras_cacnet.training.feature_shards import FeatureShards
-from small_networks import small_networks
+from small_networks import random_statistics, small_backbone, small_networks
 
 VIEWS = Views(count=2, crop_size=40, scale_range=(0.75, 1.5))
 RECIPE = Recipe(
@@ -67,11 +67,12 @@ def cache(tmp_path, monkeypatch):
 
 
 def build(dtype="float32", auxiliary_weight=0.2, loss_stride=4):
+    """Its backbone has batch norms, which are in inference mode where features are computed."""
     keras.utils.set_random_seed(1)
     network = SegmentationNetwork(
         2,
         FCNHead(8),
-        backbone="resnet14_narrow",
+        backbone=random_statistics(small_backbone(batch_norm=True, dtype=dtype)),
         output_stride=16,
         auxiliary_weight=auxiliary_weight,
         dropout=0.0,
@@ -241,17 +242,17 @@ def test_another_key_for_whatever_changes_the_features(dataset, tmp_path):
 
 def test_what_it_takes_is_said_and_refused_where_there_is_no_room(dataset, monkeypatch, capsys):
     network = build()
-    features = features_of(network, dataset)
+    features = features_of(network, dataset, Views(20, 40))
     source = dataset.source("train")
-    # 3x3 positions of 512 and 1024 channels, and a mask of 12x12.
-    assert features.bytes == 10 * (9 * (512 + 1024) * 4 + 144)
-    monkeypatch.setattr(feature_shards.shutil, "disk_usage", lambda folder: type("", (), {"free": 200_000})())
-    with pytest.raises(OSError, match="10 views take 0.55 MB, and .* has room for 0.20 MB: set fewer cached_views"):
+    # 3x3 positions of 8 and 16 channels, and a mask of 12x12.
+    assert features.bytes == 100 * (9 * (8 + 16) * 4 + 144)
+    monkeypatch.setattr(feature_shards.shutil, "disk_usage", lambda folder: type("", (), {"free": 60_000})())
+    with pytest.raises(OSError, match="100 views take 0.10 MB, and .* has room for 0.06 MB: set fewer cached_views"):
         features.fill(network, source, dataset.classes)
     monkeypatch.undo()
     capsys.readouterr()
     features.fill(network, source, dataset.classes)
-    assert "features: 10 views of 5 images, 0.55 MB in " in capsys.readouterr().out
+    assert "features: 100 views of 5 images, 0.10 MB in " in capsys.readouterr().out
     features.fill(network, source, dataset.classes)
     assert "all there" in capsys.readouterr().out
 

@@ -18,7 +18,8 @@ from keras_cacnet.training import Run
 from small_networks import small_networks
 
 TRAIN = (
-    "--verbose 0 --set backbone=resnet14_narrow head_channels=8 crop_size=32 batch_size=2 epochs=1 learning_rate=0.01"
+    "--verbose 0 --set backbone=resnet14_narrow head_channels=8 num_heads=1 dilation_rates=1 crop_size=32 batch_size=2 "
+    "epochs=1 learning_rate=0.01"
 ).split()
 
 
@@ -288,7 +289,8 @@ def test_recipes_lists_and_shows(capsys):
 
 
 def test_summary_of_a_recipe_takes_its_classes_and_crops(capsys):
-    words = ["summary", "--recipe", "ade20k_resnet101", "--set", "backbone=resnet14_narrow", "crop_size=64"]
+    small = ["backbone=resnet14_narrow", "head_channels=16", "crop_size=64"]
+    words = ["summary", "--recipe", "ade20k_resnet101", "--set", *small]
     assert main(words) == 0
     own = capsys.readouterr().out
     assert "(64x64)" in own

@@ -10,7 +10,10 @@ from keras_cacnet.cli import main
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 
-SETTINGS = "--set backbone=resnet14_narrow head_channels=8 crop_size=32 batch_size=2 epochs=1 learning_rate=0.01"
+SETTINGS = (
+    "--set backbone=resnet14_narrow head_channels=8 num_heads=1 dilation_rates=1 crop_size=32 batch_size=2 epochs=1 "
+    "learning_rate=0.01"
+)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from PIL import Image
 from tensorflow_datasets.core.writer import ExampleWriter
 
 from keras_cacnet.datasets.classes import VOID, ClassTable
-from keras_cacnet.datasets.examining import examine_example, for_all, progress_bar
+from keras_cacnet.datasets.example_checking import examine_example, for_all, progress_bar
 from keras_cacnet.datasets.reading import open_image, shown_size
 from keras_cacnet.datasets.records import Records, cache_folder, split_checksum
 from keras_cacnet.datasets.source import Example, require_no_errors

@@ -6,7 +6,7 @@ from itertools import combinations
 
 from keras_cacnet.datasets.check_report import CheckReport, SplitFacts
 from keras_cacnet.datasets.diagnosis import name_causes
-from keras_cacnet.datasets.examining import examine_example, examine_headers, for_all, progress_bar
+from keras_cacnet.datasets.example_checking import examine_example, examine_headers, for_all, progress_bar
 from keras_cacnet.datasets.label_checking import absent_classes
 from keras_cacnet.datasets.records import Records, split_checksum
 from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, require_no_errors, require_split

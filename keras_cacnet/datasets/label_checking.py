@@ -7,7 +7,7 @@ import numpy as np
 from keras_cacnet.datasets.check_report import SplitFacts
 from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.diagnosis import name_causes
-from keras_cacnet.datasets.examining import examine_mask, for_all
+from keras_cacnet.datasets.example_checking import examine_mask, for_all
 from keras_cacnet.datasets.records import Records
 from keras_cacnet.datasets.source import (
     Example,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_cacnet.datasets.classes import ClassTable
-from keras_cacnet.datasets.examining import for_all
+from keras_cacnet.datasets.example_checking import for_all
 from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, described, require_split
 from keras_cacnet.files import user_path
 

@@ -13,7 +13,7 @@ from drawn_sets import voc_mask as mask_of
 from PIL import Image
 
 from keras_cacnet.datasets import VOID, check_dataset, open_dataset, read_example, require_layout
-from keras_cacnet.datasets.examining import example_checksum
+from keras_cacnet.datasets.example_checking import example_checksum
 from keras_cacnet.datasets.unpacked import read_list
 
 

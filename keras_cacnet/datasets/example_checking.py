@@ -1,4 +1,4 @@
-"""Examine one example: its files decoded, or by their headers only; and all examples of a source, in threads."""
+"""Check one example: its files decoded, or by their headers only; and all examples of a source, in threads."""
 
 import hashlib
 import os

@@ -196,7 +196,7 @@ def trained(tmp_path_factory):
         "scale_min=0.75 scale_max=1.5 validate_every=4"
     )
     recipe = kc.training.with_settings(kc.training.Recipe(), settings.split())
-    model = kc.training.train(recipe, scenes, folder / "run", verbose=0)
+    model = kc.training.train(kc.training.Job(recipe, scenes, folder / "run"), verbose=0)
 
     def images(split, count):
         source = scenes.source(split)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _OF_THE_SCHEDULE = (
     *("freeze", "loss_stride", "cached_views", "cached_dtype", "batch_size", "epochs", "learning_rate", "head_factor"),
     *("scale_min", "scale_max", "flip", "validate_every", "poly_power", "momentum", "weight_decay", "crop_size"),
-    *("optimizer", "schedule", "warmup_steps", "ema", "accumulate", "early_stopping"),
+    *("optimizer", "schedule", "warmup_steps", "ema", "accumulate", "recompute", "early_stopping"),
 )
 
 

@@ -4,10 +4,13 @@ Features are channels-last whatever `keras.config.image_data_format()` says.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
 from keras import ops
+
+from keras_cacnet.layers.recompute import Recomputed
 
 KERNEL_SIZES = (1, 3, 5, 7)
 
@@ -57,6 +60,7 @@ class ReweightingLayer(FeatureLayer):
     """
 
     channels = 0  # of the features, once it is built
+    recompute = False  # in training, compute W once more in the backward pass instead of keeping what led to it
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         self.require_shape(input_shape)
@@ -87,6 +91,12 @@ class ReweightingLayer(FeatureLayer):
     def call(self, x: Any, training: bool = False) -> Any:
         """Return X * W, the features re-weighted by their global context."""
         x = self.features(x)
+        if training and self.recompute:
+            return Recomputed(self, partial(self.reweighted, training=True))(x)
+        return self.reweighted(x, training=training)
+
+    def reweighted(self, x: Any, training: bool = False) -> Any:
+        """Compute X * W for features of the layer's dtype and shape."""
         return x * self.weighting(x, training=training)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:

@@ -156,9 +156,8 @@ class CaCLayer(ReweightingLayer):
         weights = sum(ops.sigmoid(dynamic_depthwise_conv(x, kernels, rate)) for rate in self.dilation_rates)
         return ops.cast(weights, self.compute_dtype)
 
-    def call(self, x: Any, training: bool = False) -> Any:
-        """Return X* = X * W, the features re-weighted by their global context."""
-        x = self.features(x)
+    def reweighted(self, x: Any, training: bool = False) -> Any:
+        """Compute X* = X * W, the features re-weighted by their global context: what the layer returns."""
         return x * self.weighting(x, training=training)
 
     def get_config(self) -> dict[str, Any]:

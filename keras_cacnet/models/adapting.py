@@ -6,7 +6,7 @@ import keras
 
 from keras_cacnet.wording import did_you_mean, listed
 
-SETTINGS = ("num_classes", "auxiliary_weight", "dropout", "loss_stride", "name", "synchronized")
+SETTINGS = ("num_classes", "auxiliary_weight", "dropout", "loss_stride", "recompute", "name", "synchronized")
 """What of a network may be changed with its weights kept: none of it touches more than classifiers."""
 
 _SHOWN = 4

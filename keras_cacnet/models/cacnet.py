@@ -50,6 +50,8 @@ class CaCNet(SegmentationNetwork):
         synchronized: take all batch-norm statistics over all replicas of a `tf.distribute` strategy.
         loss_stride: pixels per position of the grid on which the losses are taken in training, see
             `SegmentationNetwork`.
+        recompute: compute the backbone's blocks and the re-weightings a second time in the backward pass instead of
+            keeping them, see `SegmentationNetwork`.
         name: name of the model.
         dtype: dtype policy of everything but a backbone that is given as a model; default: Keras' policy.
         trainable: False freezes the whole network.
@@ -91,6 +93,7 @@ class CaCNet(SegmentationNetwork):
         synchronized: bool = False,
         se_loss_weight: float = 0.0,
         loss_stride: int = 1,
+        recompute: bool = False,
         name: str = "cacnet",
         dtype: Any = None,
         trainable: bool = True,
@@ -118,6 +121,7 @@ class CaCNet(SegmentationNetwork):
             dropout=dropout,
             synchronized=synchronized,
             loss_stride=loss_stride,
+            recompute=recompute,
             name=name,
             dtype=dtype,
             trainable=trainable,

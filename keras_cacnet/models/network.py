@@ -8,9 +8,11 @@ import keras
 from keras import ops
 
 from keras_cacnet.arguments import require_classes, require_count, require_flag, require_number
+from keras_cacnet.layers.base import ReweightingLayer
 from keras_cacnet.layers.replicas import synchronizes, without_synchronization
 from keras_cacnet.layers.resize import PadToMultiple, ResizeLike, resize_bilinear
 from keras_cacnet.models.backbones import backbone as named_backbone
+from keras_cacnet.models.blocks import recomputed_levels
 from keras_cacnet.models.dilation import dilate
 from keras_cacnet.models.heads import Head, HeadContext, head_of
 from keras_cacnet.models.heads.base import positions, presence_classifier
@@ -45,6 +47,8 @@ class SegmentationNetwork(TrainableModel, PortableModel, SavableModel):
         synchronized: take all batch-norm statistics over all replicas of a `tf.distribute` strategy.
         loss_stride: pixels per position of the grid on which the losses are taken in training; 1 takes every pixel.
             It divides the strides of the features, `output_stride` and at most 16, and may be set later.
+        recompute: in training keep only what the blocks of the backbone and the re-weightings begin with, and compute
+            them once more in the backward pass: the same gradient with less memory, in more time. May be set later.
         name: name of the model.
         dtype: dtype policy of everything but a backbone that is given as a model; default: Keras' policy.
         trainable: False freezes the whole network.
@@ -80,6 +84,7 @@ class SegmentationNetwork(TrainableModel, PortableModel, SavableModel):
         dropout: float = 0.1,
         synchronized: bool = False,
         loss_stride: int = 1,
+        recompute: bool = False,
         name: str = "segmentation_network",
         dtype: Any = None,
         trainable: bool = True,
@@ -137,6 +142,7 @@ class SegmentationNetwork(TrainableModel, PortableModel, SavableModel):
         self.pad = pad
         self.resize = resize
         self.loss_stride = loss_stride
+        self.recompute = recompute
         self.input_size: tuple[int, int] | None = None
         if head.positions:
             self.input_size = head.positions[0] * output_stride, head.positions[1] * output_stride
@@ -151,6 +157,18 @@ class SegmentationNetwork(TrainableModel, PortableModel, SavableModel):
     @loss_stride.setter
     def loss_stride(self, stride: int) -> None:
         self._loss_stride = require_loss_stride(stride, self.output_stride)
+
+    @property
+    def recompute(self) -> bool:
+        """Whether training computes the backbone and the re-weightings a second time instead of keeping them."""
+        return self._recompute
+
+    @recompute.setter
+    def recompute(self, recompute: bool) -> None:
+        self._recompute = require_flag("recompute", recompute)
+        for layer in self.decoder.layers:
+            if isinstance(layer, ReweightingLayer):
+                layer.recompute = self._recompute
 
     @property
     def training_names(self) -> tuple[str, ...]:
@@ -182,8 +200,10 @@ class SegmentationNetwork(TrainableModel, PortableModel, SavableModel):
         """
         images = self.pad(ops.convert_to_tensor(images, dtype=self.input.dtype))
         frozen = not self.backbone.trainable_variables
-        levels = self.backbone(images, training=bool(training) and not frozen)
         names = ("P5",) if self.auxiliary is None else ("P4", "P5")
+        if training and self.recompute and not frozen:
+            return recomputed_levels(self.backbone, images, names)
+        levels = self.backbone(images, training=bool(training) and not frozen)
         return {name: ops.stop_gradient(levels[name]) if frozen else levels[name] for name in names}
 
     def training_outputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -251,6 +271,7 @@ class SegmentationNetwork(TrainableModel, PortableModel, SavableModel):
             "dropout": self.dropout,
             "synchronized": self.synchronized,
             "loss_stride": self.loss_stride,
+            "recompute": self.recompute,
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "trainable": trainable_flags(self),

@@ -109,7 +109,8 @@ class PortableModel(keras.Model):
                 `"hf://OWNER/MODEL"` by huggingface_hub.
             num_classes: number of classes, to train on with other ones; by default those of the preset.
             load_weights: False takes the settings only, and leaves the weights random.
-            settings: other settings to change: `auxiliary_weight`, `dropout`, `loss_stride`, `name`, `synchronized`.
+            settings: other settings to change: `auxiliary_weight`, `dropout`, `loss_stride`, `recompute`, `name`,
+                `synchronized`.
 
         Returns:
             The network, not compiled. What was frozen when it was saved is frozen.

@@ -64,6 +64,7 @@ def compile_network(
         class_weights: a weight for each class in the loss.
     """
     model.loss_stride = recipe.loss_stride
+    model.recompute = recipe.recompute
     freeze(model, recipe.freeze)
     optimizer = optimizer_of(recipe, total_steps)
     model.compile(

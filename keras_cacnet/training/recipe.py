@@ -123,6 +123,9 @@ class Recipe:
     warmup_steps: int = setting(0, "steps over which the learning rate rises first", _ENCODING)
     ema: float = setting(0.0, "momentum of a moving average of the weights, such as 0.999; 0 for none", _NO_MORE)
     accumulate: int = setting(1, "parts of a batch that are computed one after the other, for memory", _NO_MORE)
+    recompute: bool = setting(
+        False, "compute backbone and re-weightings a second time in the backward pass, for memory", _NO_MORE
+    )
     early_stopping: int | None = setting(
         None, "scores in a row without a better one after which the run stops; or none", ours("the paper never stops")
     )
@@ -213,6 +216,8 @@ class Recipe:
         lacks["dilation_rates"] = lacks["kernel_sizes"]
         if self.freeze in ("none", "backbone_norms"):
             lacks["cached_views"] = "the features of a backbone that is trained change (freeze=backbone keeps them)"
+        if self.freeze == "all_but_classifier":
+            lacks["recompute"] = "nothing before the classifiers has a gradient (freeze)"
         if self.optimizer != "sgd":
             lacks["momentum"] = f"optimizer={self.optimizer} has moments of its own"
         if self.schedule != "poly":

@@ -42,6 +42,10 @@ def test_defaults_are_the_papers():
         ({"loss": "dice", "label_smoothing": 0.1}, "label_smoothing=0.1 would have no effect: loss=dice has none"),
         ({"accumulate": 16}, r"batch_size=16 in as many parts \(accumulate\) cannot train the pooled branch"),
         ({"accumulate": 3}, "batch_size=16 must be a multiple of accumulate=3"),
+        (
+            {"freeze": "all_but_classifier", "recompute": True},
+            "recompute=true would have no effect: nothing before the classifiers has a gradient",
+        ),
         ({"seed": 2**32}, r"seed must be 0 or more and below 2\*\*32"),
     ],
 )

@@ -57,6 +57,7 @@ OTHER = {
     "warmup_steps": ("100", 100),
     "ema": ("0.99", 0.99),
     "accumulate": ("2", 2),
+    "recompute": ("true", True),
     "early_stopping": ("3", 3),
     "brightness": ("0.3", 0.3),
     "contrast": ("0.3", 0.3),

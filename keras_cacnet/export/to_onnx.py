@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -50,7 +51,8 @@ def onnx(
     Raises:
         ValueError: `path` has another suffix, is a folder or a link, or stands already without `overwrite`; a size that
             is none, or that the model does not take; a model that gives something else than logits of the size of its
-            input; another number of classes than the table's; Keras runs on another backend than TensorFlow.
+            input; another number of classes than the table's; a convolution that ONNX Runtime gets wrong; Keras runs on
+            another backend than TensorFlow.
         ImportError: the package tf2onnx is not installed.
         OSError: nothing can be written at `path`, which is found before the model is converted, or the disk is full.
 
@@ -74,7 +76,22 @@ def onnx(
     serve = image_signature(shared_logits(in_float32(model), 1, (height, width)))
     traced = tf.function(serve, input_signature=[images], autograph=False)
     content, _ = tf2onnx.convert.from_function(traced, input_signature=[images], opset=OPSET)
+    _require_exact_padding(content)
     if classes is not None:
         content.metadata_props.add(key="classes", value=json.dumps(classes.to_json()))
     write_whole_file(path, content.SerializeToString())
     return path
+
+
+def _require_exact_padding(content: Any) -> None:
+    """ONNX Runtime 1.32 places windows wrongly where "same" is its own to work out and strides leave pixels out."""
+    for node in content.graph.node:
+        of = {attribute.name: attribute for attribute in node.attribute}
+        if node.op_type != "Conv" or not of.get("auto_pad") or not of["auto_pad"].s.startswith(b"SAME"):
+            continue
+        kernel, strides = tuple(of["kernel_shape"].ints), tuple(of["strides"].ints)
+        if any(stride > side + 1 for side, stride in zip(kernel, strides, strict=True)):
+            raise ValueError(
+                f"convolution {node.name} has a kernel of {kernel}, strides of {strides} and padding 'same', which "
+                "ONNX Runtime computes wrongly: give it padding='valid' behind a ZeroPadding2D, or smaller strides"
+            )

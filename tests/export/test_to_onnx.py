@@ -126,3 +126,17 @@ def test_openvino(cacnet, cacnet_export, photographs, tmp_path, form):
         expected = keras.ops.convert_to_numpy(keras.ops.softmax(cacnet(image.astype("float32"), training=False)))
         np.testing.assert_allclose(received[f"arr_{index}/4"], expected, rtol=0, atol=1e-5)
         assert np.mean(received[f"arr_{index}/3"] == expected.argmax(-1)) >= 0.9999
+
+
+def test_a_convolution_that_onnx_runtime_gets_wrong_is_refused(tmp_path):
+    """A kernel of 3 at strides of 8: probabilities were off by up to 1; of 7 they are right."""
+    image = keras.Input((None, None, 3))
+    first = keras.layers.Conv2D(8, 3, strides=8, padding="same")(image)
+    levels = {"P3": first, "P4": keras.layers.MaxPooling2D()(first)}
+    levels["P5"] = keras.layers.MaxPooling2D()(levels["P4"])
+    network = kc.models.SegmentationNetwork(
+        3, kc.models.heads.FCNHead(8), backbone=keras.Model(image, levels), output_stride=32
+    )
+    with pytest.raises(ValueError, match=r"kernel of \(3, 3\), strides of \(8, 8\) and padding 'same', which ONNX"):
+        onnx(network, tmp_path / "wrong.onnx")
+    assert not list(tmp_path.iterdir())

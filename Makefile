@@ -3,12 +3,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIMES := $(VENV)/kserve/installed $(VENV)/mediapipe/installed
+# What the benchmarks compare with.
+BENCH := $(VENV)/bench
 # Files of tests run in that many processes at once; each takes 2 to 3 GB.
 WORKERS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export CUDA_VISIBLE_DEVICES ?= -1
 
-.PHONY: quickstart test test-slow lint docs docs-links dist clean
+.PHONY: quickstart test test-slow lint docs docs-links bench dist clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/python examples/quickstart.py
@@ -35,6 +37,10 @@ examples/colab.ipynb: examples/colab.py $(VENV)/installed-test
 docs-links: $(VENV)/installed-test
 	$(BIN)/python -m sphinx -b linkcheck docs docs/_build/links
 
+# Hours on two cores; a part of it by BENCH_OPTIONS='--only predict'.
+bench: $(BENCH)/installed
+	$(BENCH)/bin/python benchmarks/performance.py $(BENCH_OPTIONS)
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -47,15 +53,24 @@ $(VENV)/installed-test: $(VENV)/bin/python setup.cfg pyproject.toml constraints.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@ $(VENV)/installed
 
-# Runtimes of exports, each in an environment over this one: KServe wants an older protobuf than the tests' other
-# packages, MediaPipe brings OpenCV along.
+# Environments over this one: KServe wants an older protobuf than the tests' other packages, MediaPipe brings OpenCV
+# along, and PyTorch is large.
+define environment
+$(BIN)/python -m venv $(@D)
+$(BIN)/python -c "import site; print(f'import site; site.addsitedir({site.getsitepackages()[0]!r})')" \
+	> $$($(@D)/bin/python -c "import site; print(site.getsitepackages()[0])")/below.pth
+endef
+
 $(VENV)/kserve/installed: examples/kserve_server/requirements.txt
 $(VENV)/mediapipe/installed: tests/export/mediapipe.txt
 $(RUNTIMES): $(VENV)/installed-test
-	$(BIN)/python -m venv $(@D)
-	$(BIN)/python -c "import site; print(f'import site; site.addsitedir({site.getsitepackages()[0]!r})')" \
-		> $$($(@D)/bin/python -c "import site; print(site.getsitepackages()[0])")/below.pth
+	$(environment)
 	$(@D)/bin/python -m pip install --quiet --requirement $(filter %.txt,$^)
+	touch $@
+
+$(BENCH)/installed: $(VENV)/installed-test setup.cfg
+	$(environment)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	touch $@
 
 # The wheel and the source distribution of the version in keras_cacnet/version.py.

@@ -1,7 +1,7 @@
 """Prints the tables of docs/ and examples/browser from the JSON in benchmarks/results.
 
 python docs/tables.py
-python docs/tables.py --write     # puts those of the ablations between their marks in results.md
+python docs/tables.py --write     # puts those between marks into results.md and performance.md
 """
 
 import json
@@ -44,6 +44,41 @@ def step() -> str:
     names = " | ".join(variants)
     ratios = " | ".join(f"{value['ratio']:.2f}" for value in variants.values())
     return f"| | {names} |\n|---|{'---|' * len(variants)}\n| training step | {ratios} |"
+
+
+def performance() -> str:
+    """Ratios, the median and the quartiles, and the memory beyond the bare import."""
+    result = read("performance.json")
+    lines = ["| | beside | time | of the fastest calls | processor time | peak memory | own | the other's |"]
+    lines.append("|---|---|" + "---:|" * 6)
+    for name, comparison in result["comparisons"].items():
+        if comparison is None:
+            lines.append(f"| {name} | | not run yet | | | | | |")
+            continue
+        *others, (beside, last) = comparison["subjects"].items()
+        for subject, own in others:
+            times = [own["ratio"][kind] for kind in ("wall", "processor")]
+            cells = [f"{time['median']:.2f} ({time['low']:.2f} to {time['high']:.2f})" for time in times]
+            walls = [one["wall_s"].get("least") for one in (own, last)]
+            cells.insert(1, f"{walls[0] / walls[1]:.2f}" if all(walls) else "")
+            cells += [f"{own['ratio']['peak_mb']:.2f}", f"{own['peak_mb']} MiB", f"{last['peak_mb']} MiB"]
+            lines.append(f"| {name}: {subject} | {beside} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def growth() -> str:
+    """Processor time and memory by size, and their slopes."""
+    lines = ["| | size | processor time | memory of a call |", "|---|---:|---:|---:|"]
+    for name, found in read("performance.json")["growth"].items():
+        if found is None:
+            lines.append(f"| {name} | not run yet | | |")
+            continue
+        for step in found["steps"]:
+            size = f"{step['batch']}x{step['size']}x{step['size']}"
+            lines.append(f"| {name} | {size} | {step['processor_s']['median']:.2f} s | {step['calls_mb']} MiB |")
+        slopes = found["slopes"]
+        lines.append(f"| {name} | slope | {slopes['processor']:.2f} | {slopes['memory']:.2f} |")
+    return "\n".join(lines)
 
 
 def tflite() -> str:
@@ -155,12 +190,19 @@ def fill(text: str) -> str:
     return _MARKED.sub(filled, text)
 
 
+def fill_performance(text: str) -> str:
+    """Put the tables of `performance.json` between `<!-- performance -->` or `<!-- growth -->` and `<!-- end -->`."""
+    marked = re.compile(r"(<!-- (performance|growth) -->\n).*?(<!-- end -->)", re.S)
+    return marked.sub(lambda mark: f"{mark[1]}{globals()[mark[2]]()}\n{mark[3]}", text)
+
+
 if __name__ == "__main__":
     if "--write" in sys.argv:
-        page = Path(__file__).with_name("results.md")
-        page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
+        for name, filled in {"results.md": fill, "performance.md": fill_performance}.items():
+            page = Path(__file__).with_name(name)
+            page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
     else:
-        for table in (camvid, layer, step, tflite, int8_kept, browser):
+        for table in (camvid, layer, step, performance, growth, tflite, int8_kept, browser):
             print(table(), end="\n\n")
         for file in sorted(RESULTS.glob("ablation_*_table_*.json")):
             print(ablation(file.stem.removeprefix("ablation_")), end="\n\n")

@@ -1,0 +1,191 @@
+"""What is measured, one subject in a process of its own: `performance.py` starts it and says when it runs.
+
+The process imports the library and nothing else of note, tells its memory, makes the subject ready, calls it twice to
+warm up, and then once for every line that it is sent. Every answer is a line of JSON.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+WARM_UP = 2
+
+
+def memory() -> dict[str, float]:
+    """MiB of resident memory, now and at the most since `forget_peak`."""
+    values = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    return {
+        "now": int(values["VmRSS"].split()[0]) / 1024,
+        "peak": int(values["VmHWM"].split()[0]) / 1024,
+    }
+
+
+def forget_peak() -> None:
+    """Let the system count the peak anew, from what is resident now."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def imported(by: str, threads: int) -> dict[str, str]:
+    """Import a library with that many threads, and give its versions."""
+    if by == "pytorch":
+        import torch
+
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        return {"torch": torch.__version__}
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    versions = {"tensorflow": tf.__version__}
+    if by == "saved_model":
+        return versions
+    import keras
+
+    import keras_cacnet as kc
+
+    keras.utils.set_random_seed(0)
+    return {**versions, "keras-cacnet": kc.__version__, "keras": keras.__version__}
+
+
+def subject(by: str, what: str, **settings: Any) -> Callable[[], Any]:
+    """Make a subject ready.
+
+    Args:
+        by: "ours", "saved_model" (ours, exported), or "pytorch".
+        what: "operation", "layer", "predict" or "train".
+        **settings: what the function of that name takes.
+    """
+    if by == "pytorch":
+        import pytorch_peers
+
+        return getattr(pytorch_peers, what)(**settings)
+    if by == "saved_model":
+        return saved_model(**settings)
+    subjects: dict[str, Callable[..., Callable[[], Any]]] = {"operation": operation, "layer": layer}
+    return {**subjects, "predict": predict, "train": train}[what](**settings)
+
+
+def operation(shape: tuple[int, ...], gradient: bool) -> Callable[[], Any]:
+    import tensorflow as tf
+
+    from keras_cacnet.layers.dynamic_depthwise import dynamic_depthwise_conv
+
+    x = tf.random.stateless_normal(shape, seed=(0, 0))
+    kernels = tf.random.stateless_normal((shape[0], 3, 3, shape[3]), seed=(0, 1))
+
+    def forward() -> Any:
+        return tf.add_n([tf.sigmoid(dynamic_depthwise_conv(x, kernels, rate)) for rate in (1, 2, 3)])
+
+    return _run(forward, [x, kernels], gradient)
+
+
+def layer(shape: tuple[int, ...], gradient: bool) -> Callable[[], Any]:
+    import tensorflow as tf
+
+    from keras_cacnet.layers import CaCLayer
+
+    module = CaCLayer()
+    module.build(shape)
+    x = tf.random.stateless_normal(shape, seed=(0, 0))
+    inputs = [x, *(weight.value for weight in module.trainable_weights)]
+    return _run(lambda: module(x, training=gradient), inputs, gradient)
+
+
+def network(name: str, classes: int, **settings: Any) -> Any:
+    import keras_cacnet as kc
+
+    if name == "fcn":
+        settings |= {"num_heads": 0, "global_pooling": False}
+    return kc.CaCNet(classes, **settings)
+
+
+def pictures(size: int, batch: int) -> Any:
+    import numpy as np
+
+    return np.random.default_rng(0).integers(0, 256, (batch, size, size, 3)).astype("uint8")
+
+
+def predict(network: str, size: int, batch: int, classes: int) -> Callable[[], Any]:
+    import keras_cacnet as kc
+
+    model, images = globals()["network"](network, classes), pictures(size, batch)
+    return lambda: [kc.evaluation.ids(model, image) for image in images]
+
+
+def saved_model(network: str, size: int, batch: int, classes: int) -> Callable[[], Any]:
+    """The export alone: it was written by another process, so that Keras' own memory is not counted."""
+    import subprocess
+    import tempfile
+
+    import tensorflow as tf
+
+    folder = Path(tempfile.mkdtemp()) / "1"
+    program = (
+        f"import subjects, keras_cacnet as kc; model = subjects.network({network!r}, {classes}); "
+        f"kc.export.saved_model(model, {str(folder)!r}, warmup_size=None)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent, capture_output=True)
+    loaded = tf.saved_model.load(str(folder))
+    images = tf.constant(pictures(size, batch))
+    return lambda: loaded.signatures["serving_default"](images=images)["class_ids"].numpy()
+
+
+def train(network: str, size: int, batch: int, classes: int, **settings: Any) -> Callable[[], Any]:
+    import numpy as np
+
+    import keras_cacnet as kc
+
+    model = globals()["network"](network, classes, **settings)
+    model.compile(kc.optimizers.SGD(1e-3, momentum=0.9, weight_decay=1e-4), kc.losses.SegmentationCrossentropy())
+    images = pictures(size, batch)
+    masks = np.random.default_rng(1).integers(0, classes, (batch, size, size)).astype("uint8")
+    return lambda: model.train_on_batch(images, masks)
+
+
+def _run(forward: Callable[[], Any], inputs: list[Any], gradient: bool) -> Callable[[], Any]:
+    import tensorflow as tf
+
+    def both() -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            value = tf.reduce_sum(forward() ** 2)
+        return tape.gradient(value, inputs)
+
+    function = tf.function(both if gradient else forward)
+    return lambda: [part.numpy() for part in tf.nest.flatten(function())]
+
+
+def timed(run: Callable[[], Any]) -> dict[str, float]:
+    """Call once: seconds by the wall and of the processors."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    started = time.perf_counter()
+    run()
+    wall = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return {"wall": wall, "processor": after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime}
+
+
+def main() -> None:
+    # What libraries print goes where it disturbs nothing.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    settings = json.loads(sys.argv[1])
+    versions = imported(settings["by"], settings.pop("threads"))
+    bare = memory()["peak"]
+    run = subject(**settings)
+    for _ in range(WARM_UP):
+        run()
+    print(json.dumps({"versions": versions, "import_mb": bare, "ready_mb": memory()["peak"]}), file=answers, flush=True)
+    forget_peak()
+    for _ in sys.stdin:
+        print(json.dumps({**timed(run), **memory()}), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

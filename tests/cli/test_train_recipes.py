@@ -58,7 +58,7 @@ def test_laptop_and_then_finetune_in_one_command(coast, tmp_path, capsys, cache,
     assert f"first: laptop, in {output}-laptop; then finetune, in {output}" in printed
     assert "fitted: images have long sides of up to 48 pixels: image_size=40 crop_size=16" in printed
     first, run = Run(f"{output}-laptop"), Run(output)
-    assert (first.recipe.freeze, first.recipe.cached_views, run.recipe.freeze) == ("backbone", 4, "none")
+    assert (first.recipe.freeze, first.recipe.cached_views, run.recipe.freeze) == ("backbone", 4, "backbone_norms")
     assert (first.recipe.epochs, run.recipe.epochs) == (8, 1)
     assert run.config["start_from"]["run"] == str(first.path)
     assert len(list(cache.iterdir())) == 1

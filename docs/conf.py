@@ -1,8 +1,12 @@
 """How Sphinx builds the site: `make docs`."""
 
+import ast
 import inspect
 import os
+from pathlib import Path
 from typing import Any
+
+from sphinx.pycode import ModuleAnalyzer
 
 from keras_cacnet.version import __version__
 
@@ -58,5 +62,21 @@ def signature_of_init(app: Any, kind: str, name: str, thing: Any, options: Any, 
     return None
 
 
+def find_constants(app: Any) -> None:
+    """Have autodoc find the constants of packages, which it knows only by the text under them in the same file."""
+    root = Path(__file__).resolve().parents[1]
+    for file in sorted((root / "keras_cacnet").rglob("__init__.py*")):
+        package = ".".join(file.parent.relative_to(root).parts)
+        found = ModuleAnalyzer.for_module(package)
+        found.analyze()
+        for node in ast.walk(ast.parse(file.read_text())):
+            module = (f"{package}." if getattr(node, "level", 0) else "") + (getattr(node, "module", None) or "")
+            if isinstance(node, ast.ImportFrom) and module.startswith("keras_cacnet."):
+                texts = ModuleAnalyzer.for_module(module.rstrip(".")).find_attr_docs()
+                names = {alias.asname or alias.name: texts.get(("", alias.name)) for alias in node.names}
+                found.attr_docs |= {("", name): text for name, text in names.items() if text is not None}
+
+
 def setup(app: Any) -> None:
     app.connect("autodoc-process-signature", signature_of_init)
+    app.connect("builder-inited", find_constants)

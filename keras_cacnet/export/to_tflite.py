@@ -22,6 +22,7 @@ from keras_cacnet.export.tflite_quantization import calibration_batches, operato
 from keras_cacnet.files import user_path
 
 TFLITE_PRECISIONS = ("float32", "float16", "dynamic", "int8")
+"""What weights and activations of a TFLite file may be."""
 LABELS = "labels.txt"
 CLASSES = "classes.json"
 

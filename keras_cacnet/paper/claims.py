@@ -223,3 +223,4 @@ CLAIMS = (
         tables=(9,),
     ),
 )
+"""What the paper's text says of its tables, and whether the tables bear it out."""

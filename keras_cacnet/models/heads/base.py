@@ -15,6 +15,7 @@ from keras_cacnet.layers.base import at_least_float32
 from keras_cacnet.layers.normalization import batch_normalization
 
 HEAD_LAYERS = r"^(reduction|head_\d+|context_\d+|pooling|encoding|fusion|classifier|presence|auxiliary)(_|/|$)"
+"""Names of the layers behind the backbone, as a regular expression: those with the heads' learning rate."""
 
 
 class HeadContext(NamedTuple):

@@ -17,7 +17,6 @@ from keras_cacnet.cli.arguments import (
     add_protocol,
     add_recipe,
     at_size_of,
-    fitted_recipe,
     given_paper_recipe,
     given_protocol,
     given_purpose,
@@ -25,7 +24,7 @@ from keras_cacnet.cli.arguments import (
     verbosity,
     warnings_in_a_line,
 )
-from keras_cacnet.cli.chosen_recipe import first_recipe
+from keras_cacnet.cli.chosen_recipe import first_recipe, purpose_recipe
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.training.recipe_settings import changes
 
@@ -119,7 +118,7 @@ def run(options: argparse.Namespace) -> int:
     if first and options.deep_backbone:
         raise ValueError(f"all rows of {options.recipe} start from {first.backbone}: leave --deep-backbone out")
     if purpose:
-        base = given_settings(options, fitted_recipe(purpose, dataset, getattr(options, "settings", ())))
+        base = purpose_recipe(purpose, options, dataset)
         # Those that are given are the start of the first run.
         base = replace(base, weights=None) if first else base
     laid = plan(

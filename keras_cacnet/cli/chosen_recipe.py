@@ -25,8 +25,13 @@ def chosen_recipe(options: argparse.Namespace, dataset: SegmentationDataset) -> 
     published = None if purpose else given_paper_recipe(options)
     purpose = purpose or purpose_by_default(options)
     if purpose:
-        return given_settings(options, fitted_recipe(purpose, dataset, getattr(options, "settings", ())))
+        return purpose_recipe(purpose, options, dataset)
     return given_settings(options, published.recipe if published else Recipe())
+
+
+def purpose_recipe(purpose: PurposeRecipe, options: argparse.Namespace, dataset: SegmentationDataset) -> Recipe:
+    """Fit the recipe of a purpose to the data, and change it by the words of `--set` and `--precision`."""
+    return given_settings(options, fitted_recipe(purpose, dataset, getattr(options, "settings", ())))
 
 
 def purpose_by_default(options: argparse.Namespace) -> PurposeRecipe | None:

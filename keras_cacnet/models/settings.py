@@ -9,7 +9,9 @@ from keras_cacnet.arguments import require_count, require_counts, require_number
 from keras_cacnet.wording import did_you_mean
 
 FREEZE = ("none", "backbone_norms", "backbone", "all_but_classifier")
-"""What may be frozen; with the last two the whole backbone is."""
+"""What may be frozen."""
+WHOLE_BACKBONE = ("backbone", "all_but_classifier")
+"""Those with which nothing of the backbone is trained."""
 REWEIGHTINGS = ("cac", "fixed", "fc", "gap", "se", "enc", "none")
 """CaC, the alternatives of Table 6, and "none": this project's control, with the heads' convolutions only."""
 ONE_SIZE = ("fc",)

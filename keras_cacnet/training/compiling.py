@@ -8,6 +8,7 @@ import keras
 from keras_cacnet.models.cacnet import CaCNet
 from keras_cacnet.models.freezing import freeze
 from keras_cacnet.models.heads import HEAD_LAYERS
+from keras_cacnet.models.settings import WHOLE_BACKBONE
 from keras_cacnet.training.losses import loss_named
 from keras_cacnet.training.metrics import MeanIoU, PixelAccuracy
 from keras_cacnet.training.optimizers import SGD, AdamW, LossScaleOptimizer, Warmup, cosine, poly
@@ -114,7 +115,7 @@ def rate_warning(recipe: Recipe) -> str | None:
     scratch, default = FROM_SCRATCH["learning_rate"], Recipe.learning_rate
     if recipe.freeze != "none" and recipe.weights is None:
         return f"freeze={recipe.freeze} keeps what is random in the backbone as it is: give it weights, or train it"
-    if recipe.freeze in ("backbone", "all_but_classifier"):
+    if recipe.freeze in WHOLE_BACKBONE:
         return None
     if recipe.weights is None and recipe.learning_rate < scratch / 2:
         rates = " ".join(f"{name}={value:g}" for name, value in FROM_SCRATCH.items())

@@ -8,6 +8,7 @@ from keras_cacnet.models.settings import (
     FREEZE,
     ONE_SIZE,
     REWEIGHTINGS,
+    WHOLE_BACKBONE,
     WITHOUT_KERNELS,
     require_input_size,
     require_loss_stride,
@@ -214,7 +215,7 @@ class Recipe:
         if self.num_heads and self.reweighting in WITHOUT_KERNELS:
             lacks["kernel_sizes"] = f"reweighting={self.reweighting} has no kernels"
         lacks["dilation_rates"] = lacks["kernel_sizes"]
-        if self.freeze in ("none", "backbone_norms"):
+        if self.freeze not in WHOLE_BACKBONE:
             lacks["cached_views"] = "the features of a backbone that is trained change (freeze=backbone keeps them)"
         if self.freeze == "all_but_classifier":
             lacks["recompute"] = "nothing before the classifiers has a gradient (freeze)"

@@ -14,6 +14,7 @@ from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.export.destination import EXTRA, require_folder_place, whole_folder
 from keras_cacnet.export.encoded_images import encoded_signature
 from keras_cacnet.export.exportable_models import require_any_size, require_logits, require_size, require_types
+from keras_cacnet.export.folding import folded
 from keras_cacnet.export.signatures import (
     EXPECTED,
     Serve,
@@ -54,6 +55,8 @@ def saved_model(
     classes in the order of the table, which is written to `assets.extra/classes.json`. Only the variables that
     prediction reads are saved: neither the auxiliary head nor the optimizer is among them. docs/serving.md has
     requests.
+
+    Batch norms are folded into the convolutions before them, which gives the same probabilities to 1e-5 in less time.
 
     The export is written beside `path` under a temporary name and renamed when it is complete, so what stands
     at `path` is never half an export.
@@ -129,7 +132,7 @@ def saved_model(
 def _endpoints(
     model: keras.Model, classes: int, multiscale: Protocol | None, max_pixels: int
 ) -> dict[str, tuple[Serve, Any]]:
-    logits_of = shared_logits(model)
+    logits_of = shared_logits(folded(model))
     numbers = _of_checked_images(image_signature(logits_of))
     endpoints: dict[str, tuple[Serve, Any]] = {
         "serving_default": (numbers, tf.TensorSpec(EXPECTED, tf.uint8, name="images")),

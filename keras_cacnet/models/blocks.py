@@ -1,7 +1,7 @@
 """A backbone taken apart into blocks, between which everything passes through one tensor."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -28,14 +28,29 @@ class Block(keras.layers.Layer):
 
     def call(self, x: Any, training: bool = False) -> list[Any]:
         """What it ends with, and the levels that are not that, in order."""
-        values = {id(self.start): x}
-        for node in self.nodes:
-            args, kwargs = node.arguments.fill_in(values)
-            if "training" in kwargs:  # as it was when the graph was built
-                kwargs["training"] = training
-            outputs = keras.tree.flatten(node.operation(*args, **kwargs))
-            values.update(zip(map(id, node.outputs), outputs, strict=True))
+        values = computed(self.nodes, {id(self.start): x}, training)
         return [values[id(tensor)] for tensor in (self.end, *self.levels.values())]
+
+
+def computed(nodes: Iterable[Any], values: Mapping[int, Any], training: bool) -> dict[int, Any]:
+    """Call what the nodes of a functional model call.
+
+    Args:
+        nodes: in order; each has an operation, its arguments and its symbolic outputs.
+        values: of the symbolic tensors that the nodes begin with, by the tensors' id.
+        training: whether batch norms and dropouts train.
+
+    Returns:
+        The values of all tensors, by the tensors' id.
+    """
+    found = dict(values)
+    for node in nodes:
+        args, kwargs = node.arguments.fill_in(found)
+        if "training" in kwargs:  # as it was when the graph was built
+            kwargs["training"] = training
+        outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+        found.update(zip(map(id, node.outputs), outputs, strict=True))
+    return found
 
 
 def blocks(backbone: keras.Model, names: Collection[str]) -> list[Block]:

@@ -58,6 +58,15 @@ def comparisons() -> dict[str, dict[str, Settings]]:
         found[f"predict {network} 1x512x512"] = _beside_pytorch(settings)
     exported = {"SavedModel": {**settings, "by": "saved_model"}}
     found["predict cacnet 1x512x512"] = {**exported, **found["predict cacnet 1x512x512"]}
+    for size in (512, 1024):
+        for name, more in (
+            ("SavedModel, cacnet", {"by": "saved_model"}),
+            ("LiteRT, EfficientNet-Lite0", {"by": "litert", **LITE}),
+        ):
+            found[f"class ids by {name} 1x{size}x{size}"] = {
+                "ids only": {**settings, **more, "size": size},
+                "beside probabilities": {**settings, **more, "size": size, "probabilities": True},
+            }
     step = {"what": "train", "network": "cacnet", "size": 256, "batch": 2, "classes": CLASSES}
     found["step of training cacnet 2x256x256"] = _beside_pytorch(step)
     many = {**step, "by": "ours", "size": 512, "batch": 8, **LITE}

@@ -4,10 +4,14 @@ The process imports the library and nothing else of note, tells its memory, make
 warm up, and then once for every line that it is sent. Every answer is a line of JSON.
 """
 
+import atexit
 import json
 import os
 import resource
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +36,11 @@ def forget_peak() -> None:
 
 def imported(by: str, threads: int) -> dict[str, str]:
     """Import a library with that many threads, and give its versions."""
+    if by == "litert":
+        import ai_edge_litert
+        from ai_edge_litert import interpreter  # noqa: F401
+
+        return {"ai-edge-litert": ai_edge_litert.__version__}
     if by == "pytorch":
         import torch
 
@@ -57,7 +66,7 @@ def subject(by: str, what: str, **settings: Any) -> Callable[[], Any]:
     """Make a subject ready.
 
     Args:
-        by: "ours", "saved_model" (ours, exported), or "pytorch".
+        by: "ours", "saved_model" or "litert" (ours, exported), or "pytorch".
         what: "operation", "layer", "predict" or "train".
         **settings: what the function of that name takes.
     """
@@ -65,8 +74,8 @@ def subject(by: str, what: str, **settings: Any) -> Callable[[], Any]:
         import pytorch_peers
 
         return getattr(pytorch_peers, what)(**settings)
-    if by == "saved_model":
-        return saved_model(**settings)
+    if by in ("saved_model", "litert"):
+        return {"saved_model": saved_model, "litert": litert}[by](**settings)
     subjects: dict[str, Callable[..., Callable[[], Any]]] = {"operation": operation, "layer": layer}
     return {**subjects, "predict": predict, "train": train}[what](**settings)
 
@@ -118,22 +127,38 @@ def predict(network: str, size: int, batch: int, classes: int) -> Callable[[], A
     return lambda: [kc.evaluation.ids(model, image) for image in images]
 
 
-def saved_model(network: str, size: int, batch: int, classes: int) -> Callable[[], Any]:
-    """The export alone: it was written by another process, so that Keras' own memory is not counted."""
-    import subprocess
-    import tempfile
-
+def saved_model(
+    network: str, size: int, batch: int, classes: int, probabilities: bool = False, **more: Any
+) -> Callable[[], Any]:
     import tensorflow as tf
 
-    folder = Path(tempfile.mkdtemp()) / "1"
+    folder = exported("saved_model(model, path / '1', warmup_size=None)", network, classes, **more)
+    loaded = tf.saved_model.load(str(folder / "1"))
+    signature, images = "serving_default" if probabilities else "serve_class_ids", tf.constant(pictures(size, batch))
+    return lambda: [value.numpy() for value in loaded.signatures[signature](images=images).values()]
+
+
+def litert(
+    network: str, size: int, batch: int, classes: int, probabilities: bool = False, **more: Any
+) -> Callable[[], Any]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    folder = exported(f"tflite(model, path / 'cacnet.tflite', probabilities={probabilities})", network, classes, **more)
+    interpreter = Interpreter(str(folder / "cacnet.tflite"), num_threads=int(os.environ["OMP_NUM_THREADS"]))
+    serve, images = interpreter.get_signature_runner("serving_default"), pictures(size, batch)
+    return lambda: [serve(images=image[None]) for image in images]
+
+
+def exported(call: str, network: str, classes: int, **more: Any) -> Path:
+    """A folder with an export that another process has written, so that Keras' own memory is not counted."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
     program = (
-        f"import subjects, keras_cacnet as kc; model = subjects.network({network!r}, {classes}); "
-        f"kc.export.saved_model(model, {str(folder)!r}, warmup_size=None)"
+        f"import pathlib, subjects, keras_cacnet as kc; path = pathlib.Path({str(folder)!r}); "
+        f"model = subjects.network({network!r}, {classes}, **{more}); kc.export.{call}"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent, capture_output=True)
-    loaded = tf.saved_model.load(str(folder))
-    images = tf.constant(pictures(size, batch))
-    return lambda: loaded.signatures["serving_default"](images=images)["class_ids"].numpy()
+    return folder
 
 
 def train(network: str, size: int, batch: int, classes: int, **settings: Any) -> Callable[[], Any]:

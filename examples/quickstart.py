@@ -39,8 +39,9 @@ def quickstart(output: Path, epochs: int, crop_size: int) -> None:
 
     scenes = [read_image(path)[None] for path in sorted(images.iterdir())]
     result = verify(served, Run(run).load_model(), scenes)
-    print(f"\nThe SavedModel in a process without Keras: probabilities differ by {result.largest_difference:.1e}")
-    if result.largest_difference > 1e-5:
+    difference = result.largest_difference
+    print(f"\nThe SavedModel in a process without Keras: probabilities differ by {difference:.1e}")
+    if difference is None or difference > 1e-5:
         sys.exit("error: the SavedModel is not the network that was trained")
     print(f"\nPictures:   {pictures}\nCurve:      {run / 'curve.png'}\nSavedModel: {served}")
     what_next()

@@ -4,7 +4,7 @@
  *     TF=$(python -c "import tensorflow, os; print(os.path.dirname(tensorflow.__file__))")
  *     gcc run_saved_model.c -o run_saved_model -I$TF/include -L$TF -l:libtensorflow_cc.so.2 \
  *         -l:libtensorflow_framework.so.2 -Wl,-rpath,$TF
- *     ./run_saved_model cacnet/1 serving_default_images StatefulPartitionedCall_2:0 StatefulPartitionedCall_2:1 \
+ *     ./run_saved_model cacnet/1 serving_default_images StatefulPartitionedCall_3:0 StatefulPartitionedCall_3:1 \
  *         480 640 image.rgb probabilities.f32
  *
  * The names of the tensors are those of this SavedModel, and others in another (_3 where there is serve_multiscale):

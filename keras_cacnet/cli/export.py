@@ -20,6 +20,7 @@ _OF_FORMATS = {
     "precision": ("tflite",),
     "calibration": ("tflite",),
     "size": ("tflite", "onnx"),
+    "probabilities": ("tflite", "onnx"),
     "max_pixels": ("saved_model",),
 }
 
@@ -50,6 +51,13 @@ def add(command: AddCommand) -> None:
     group.add_argument(
         "--calibration", metavar="DIR", default=argparse.SUPPRESS, help="photographs for int8, 30 or more"
     )
+    group.add_argument(
+        "--no-probabilities",
+        action="store_false",
+        dest="probabilities",
+        default=argparse.SUPPRESS,
+        help="class ids only, in a fraction of the memory; a SavedModel has the signature serve_class_ids for that",
+    )
     parser.add_argument(
         "--max-pixels",
         type=int,
@@ -67,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
     given: dict[str, Any] = {name: getattr(options, name) for name in _OF_FORMATS if name in options}
     for name in given:
         if options.format not in _OF_FORMATS[name]:
-            flag, formats = name.replace("_", "-"), " or ".join(_OF_FORMATS[name])
+            flag = "no-probabilities" if name == "probabilities" else name.replace("_", "-")
+            formats = " or ".join(_OF_FORMATS[name])
             raise ValueError(f"--{flag} goes only with --format {formats}, not with {options.format}")
     protocol = given_protocol(options)
     if protocol and options.format != "saved_model":
@@ -114,7 +123,8 @@ def _write(
         height, width = export_size(model, given.get("size"))
         size = (height, width) if height and width else None
     require_card_places(output)
-    card = model_card(trained, options.checkpoint, precision=given.get("precision", "float32"), size=size)
+    stated = {"precision": given.get("precision", "float32"), "probabilities": given.get("probabilities", True)}
+    card = model_card(trained, options.checkpoint, size=size, **stated)
     given["overwrite"] = options.overwrite
     if options.format == "saved_model":
         path = saved_model(model, output, trained.classes, multiscale=protocol, **given)
@@ -148,11 +158,13 @@ def _verify(output: Path, model: keras.Model, photographs: list[Path]) -> int:
     found = verify(output, model, images)
     right = found.within(card["precision"]) and not changes
     most, least = TOLERANCES[card["precision"]]
+    probabilities = ""
+    if found.largest_difference is not None:
+        probabilities = f", probabilities within {found.largest_difference:.2g}"
+        probabilities += f" (at most {most:g})" if most < 1 else ""
     print(
         f"{len(images)} photographs: the class of Keras on {100 * found.equal_ids:.4f} % of the pixels "
-        f"({card['precision']}: at least {100 * least:g} %), probabilities within {found.largest_difference:.2g}"
-        + (f" (at most {most:g})" if most < 1 else "")
-        + f": {'as in Keras' if right else 'DIFFERENT'}"
+        f"({card['precision']}: at least {100 * least:g} %){probabilities}: {'as in Keras' if right else 'DIFFERENT'}"
     )
     return 0 if right else 1
 

@@ -69,6 +69,7 @@ def model_card(
     *,
     precision: str = "float32",
     size: tuple[int, int] | None = None,
+    probabilities: bool = True,
 ) -> dict[str, Any]:
     """Collect what is known of a run's network, for the card of an export of it.
 
@@ -77,10 +78,11 @@ def model_card(
         checkpoint: which of the run's checkpoints: "best", "last" or "previous".
         precision: what the export computes in, as `export.tflite` names it.
         size: height and width of the only images that it takes; None for any.
+        probabilities: whether it gives any.
 
     Returns:
-        Values that JSON can hold: `name`, `checkpoint`, `precision`, `size`, `classes` with their colours, `void_id`,
-        `training` with recipe and data, `scores`, each with its protocol, and `versions`.
+        Values that JSON can hold: `name`, `checkpoint`, `precision`, `size`, `outputs`, `classes` with their colours,
+        `void_id`, `training` with recipe and data, `scores`, each with its protocol, and `versions`.
 
     Raises:
         FileNotFoundError: the run has no such checkpoint.
@@ -95,6 +97,7 @@ def model_card(
         "checkpoint": checkpoint,
         "precision": precision,
         "size": size and [*require_size(size, "size")],
+        "outputs": ["class_ids", "probabilities"] if probabilities else ["class_ids"],
         "classes": [
             {"index": index, "name": name, "color": list(color)}
             for index, (name, color) in enumerate(zip(classes.names, classes.palette, strict=True))
@@ -134,7 +137,7 @@ def write_model_card(export: str | Path, card: dict[str, Any]) -> tuple[Path, Pa
         "name": card["name"],
         "format": _format(export),
         **card,
-        "contract": CONTRACT if is_preset(export) else INPUT | FILES if export.is_dir() else INPUT,
+        "contract": CONTRACT if is_preset(export) else _contract(export, card),
         "files": _files(export),
     }
     machine, people = card_paths(export)
@@ -223,6 +226,11 @@ def to_markdown(card: dict[str, Any]) -> str:
         *_table(("file", "bytes", "SHA-256"), [(f["path"], f["bytes"], f["sha256"]) for f in card["files"]]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _contract(export: Path, card: dict[str, Any]) -> dict[str, str]:
+    given = {name: words for name, words in INPUT.items() if name in ("images", *card["outputs"])}
+    return given | FILES if export.is_dir() else given
 
 
 def _format(export: Path) -> str:

@@ -1,13 +1,12 @@
 """The signature that takes JPEG and PNG files: headers are read, and judged, before any pixel is decoded."""
 
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from keras_cacnet.datasets.classes import VOID
 from keras_cacnet.export.exif_orientation import orientation, upright, upright_size
-from keras_cacnet.export.signatures import Serve
+from keras_cacnet.export.signatures import Serve, SharedNetwork
 
 _JPEG = b"\xff\xd8\xff"
 # The length of a PNG's first chunk is 13 bytes, its name IHDR; width and height follow, 4 bytes each, big-endian.
@@ -15,14 +14,14 @@ _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _HEAD = len(_PNG) + 8
 
 
-def encoded_signature(logits_of: Callable[[Any], Any], max_pixels: int) -> Serve:
+def encoded_signature(network: SharedNetwork, max_pixels: int) -> Serve:
     """Give the class of every pixel of JPEG and PNG files of different sizes.
 
     Every image is turned upright by its EXIF orientation and shown to the network by itself and at its own size, so its
     classes depend on no other image.
 
     Args:
-        logits_of: what `shared_logits` gives.
+        network: of the export.
         max_pixels: the most pixels of a request, see `read_headers`.
 
     Shapes:
@@ -42,10 +41,9 @@ def encoded_signature(logits_of: Callable[[Any], Any], max_pixels: int) -> Serve
 
         def class_ids(image: tuple[Any, Any, Any]) -> Any:
             file, size, turned = image
-            logits = logits_of(tf.cast(decode(file, size, turned)[tf.newaxis], tf.float32))
-            ids = tf.argmax(logits[0], axis=-1, output_type=tf.int32)
+            ids = network.class_ids(tf.cast(decode(file, size, turned)[tf.newaxis], tf.float32))
             below, right = tf.unstack(largest - size)
-            return tf.pad(ids, [[0, below], [0, right]], constant_values=VOID)
+            return tf.pad(ids[0], [[0, below], [0, right]], constant_values=VOID)
 
         ids = tf.map_fn(
             class_ids,

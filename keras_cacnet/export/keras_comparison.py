@@ -27,18 +27,23 @@ TOLERANCES = {"float32": (1e-4, 0.9999), "float16": (1.0, 0.999), "dynamic": (1.
 """By precision: the most that a probability may differ, and the least share of pixels of the same class."""
 
 
+ALONE = "serve_class_ids/class_ids"
+"""The answer of a SavedModel's second signature, as `run_without_keras` names it."""
+
+
 @dataclass(frozen=True)
 class Verification:
     """How far an export is from Keras.
 
     Args:
-        largest_difference: between two probabilities, over all pixels and classes of all batches.
-        equal_ids: share of the pixels whose class is the same, 0 to 1. Pixels where two classes are as likely
-            to the last digit may differ.
+        largest_difference: between two probabilities, over all pixels and classes of all batches; None where the export
+            gives none.
+        equal_ids: share of the pixels whose class is the same, 0 to 1; of a SavedModel by both signatures. Pixels where
+            two classes are as likely to the last digit may differ.
         shapes: the batches that were compared.
     """
 
-    largest_difference: float
+    largest_difference: float | None
     equal_ids: float
     shapes: tuple[tuple[int, ...], ...]
 
@@ -51,7 +56,8 @@ class Verification:
             (True, False)
         """
         most, least = TOLERANCES[precision]
-        return self.largest_difference <= most and self.equal_ids >= least
+        near = self.largest_difference is None or self.largest_difference <= most
+        return near and self.equal_ids >= least
 
 
 def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -> Verification:
@@ -77,8 +83,8 @@ def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -
         ValueError: no images, images that are not uint8 (B, H, W, 3), a model that gives no finite logits for them, or
             Keras on another backend than TensorFlow.
         ImportError: the package that runs such files, ai-edge-litert or onnxruntime, is not installed.
-        RuntimeError: the export could not be run, or gives probabilities of another shape than the model; the message
-            ends with the last line of what the process said, and a note has more.
+        RuntimeError: the export could not be run, or gives probabilities or class ids of another shape than the model;
+            of what could not be run the message ends with the last line of what the process said, and a note has more.
 
     Example:
         >>> from keras_cacnet.export import saved_model
@@ -99,18 +105,23 @@ def verify(path: str | Path, model: keras.Model, images: Iterable[np.ndarray]) -
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[-1] != 3 or 0 in batch.shape:
             raise ValueError(f"images must be uint8 (B, H, W, 3) and not empty, got {batch.dtype} {batch.shape}")
     served = _serve(path, batches)
-    difference, equal, pixels = 0.0, 0, 0
+    differences, equal, pixels = [], 0, 0
     for number, batch in enumerate(batches):
         expected = np.stack([_by_keras(model, image) for image in batch])
-        probabilities, ids = (served[f"arr_{number}/{output}"] for output in ("probabilities", "class_ids"))
-        if probabilities.shape != expected.shape:
-            raise RuntimeError(f"{path} gives probabilities {probabilities.shape}, Keras {expected.shape}")
-        # NaN must not pass for no difference, as it would through max().
-        distance = np.abs(probabilities.astype("float64") - expected)
-        difference = max(difference, float("inf") if np.isnan(distance).any() else float(distance.max()))
-        equal += int((ids == expected.argmax(axis=-1)).sum())
-        pixels += ids.size
-    return Verification(difference, equal / pixels, tuple(batch.shape for batch in batches))
+        probabilities = served.get(f"arr_{number}/probabilities")
+        if probabilities is not None:
+            if probabilities.shape != expected.shape:
+                raise RuntimeError(f"{path} gives probabilities {probabilities.shape}, Keras {expected.shape}")
+            # NaN must not pass for no difference, as it would through max().
+            distance = np.abs(probabilities.astype("float64") - expected)
+            differences.append(float("inf") if np.isnan(distance).any() else float(distance.max()))
+        best = expected.argmax(axis=-1)
+        ids = [served[name] for name in (f"arr_{number}/class_ids", f"arr_{number}/{ALONE}") if name in served]
+        if any(one.shape != best.shape for one in ids):
+            raise RuntimeError(f"{path} gives class ids {', '.join(str(one.shape) for one in ids)}, Keras {best.shape}")
+        equal += int(np.all([one == best for one in ids], axis=0).sum())
+        pixels += best.size
+    return Verification(max(differences, default=None), equal / pixels, tuple(batch.shape for batch in batches))
 
 
 def require_runtime(path: Path) -> None:

@@ -1,14 +1,17 @@
 """The signatures that take images as numbers: what they ask of the images, and what they give."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from keras_cacnet.evaluation.class_ids import before_bands, ids_of
 from keras_cacnet.evaluation.fusion import resample, window_scores
 from keras_cacnet.evaluation.inference import segmentation_logits
 from keras_cacnet.evaluation.protocol import Protocol
+from keras_cacnet.export.folding import folded
 
 EXPECTED = (None, None, None, 3)
 
@@ -16,36 +19,58 @@ Serve = Callable[[Any], dict[str, Any]]
 """What a signature runs: one tensor in, tensors by name out."""
 
 
-def shared_logits(
-    model: keras.Model, batch: int | None = None, size: Sequence[int | None] = (None, None)
-) -> Callable[[Any], Any]:
-    """Trace a model once, for all signatures: they call it as one function of the graph.
+@dataclass(frozen=True)
+class SharedNetwork:
+    """What all signatures of an export call.
+
+    Args:
+        logits: from images, float32 (B, H, W, 3), to logits (B, H, W, classes).
+        class_ids: from the same to int32 (B, H, W), without the logits of all pixels where the model ends in enlarging
+            them.
+    """
+
+    logits: Callable[[Any], Any]
+    class_ids: Callable[[Any], Any]
+
+
+def shared_network(
+    model: keras.Model, batch: int | None = None, size: Sequence[int | None] = (None, None), fold: bool = False
+) -> SharedNetwork:
+    """Trace a model once, up to what its last enlargement begins with, as one function of the graph.
 
     Args:
         model: gives logits of the size of its input.
         batch: the only number of images that it is for; None for any.
         size: the only height and width; None for any.
-
-    Shapes:
-        - images: float32 (B, H, W, 3), in 0..255
-        - result: (B, H, W, classes)
-
-    Returns:
-        A function of TensorFlow from images to logits.
+        fold: whether batch norms are folded into convolutions, which converters to files do by themselves.
     """
+    network, enlarge = before_bands(model)
+    if fold:
+        network = folded(network)
 
-    def logits(images: Any) -> Any:
-        return segmentation_logits(model, images)
+    def by_position(images: Any) -> Any:
+        return segmentation_logits(network, images)
 
     images = tf.TensorSpec((batch, *size, 3), tf.float32, name="images")
-    return tf.function(logits, input_signature=[images], autograph=False)
+    traced = tf.function(by_position, input_signature=[images], autograph=False)
+
+    def logits(images: Any) -> Any:
+        return traced(images) if enlarge is None else enlarge([traced(images), images])
+
+    def class_ids(images: Any) -> Any:
+        found = ids_of(traced(images), enlarge, tf.unstack(tf.shape(images)[1:3]))
+        # A loop's result has no known size, which a file for one size is to have.
+        return tf.reshape(found, images.shape[:3]) if images.shape.is_fully_defined() else found
+
+    return SharedNetwork(logits, class_ids)
 
 
-def image_signature(logits_of: Callable[[Any], Any]) -> Serve:
-    """Give the class of every pixel and the probabilities of all classes.
+def image_signature(network: SharedNetwork, probabilities: bool = True) -> Serve:
+    """Give the class of every pixel and the probabilities of all classes, or the class only.
 
     Args:
-        logits_of: what `shared_logits` gives.
+        network: of the export.
+        probabilities: whether there are any. Without them the logits of all pixels are never held.
 
     Shapes:
         - images: uint8 or float32 (B, H, W, 3), in 0..255
@@ -57,7 +82,10 @@ def image_signature(logits_of: Callable[[Any], Any]) -> Serve:
     """
 
     def serve(images: Any) -> dict[str, Any]:
-        logits = logits_of(tf.cast(images, tf.float32))
+        images = tf.cast(images, tf.float32)
+        if not probabilities:
+            return {"class_ids": network.class_ids(images)}
+        logits = network.logits(images)
         return {
             "class_ids": tf.argmax(logits, axis=-1, output_type=tf.int32),
             "probabilities": tf.nn.softmax(tf.cast(logits, tf.float32)),
@@ -124,13 +152,13 @@ def require_whole_images(protocol: Protocol) -> None:
         )
 
 
-def multiscale_signature(logits_of: Callable[[Any], Any], classes: int, protocol: Protocol) -> Serve:
+def multiscale_signature(network: SharedNetwork, classes: int, protocol: Protocol) -> Serve:
     """Compute the scores of evaluation inside the graph.
 
     Every image is shown by itself, as evaluation does it.
 
     Args:
-        logits_of: what `shared_logits` gives.
+        network: of the export.
         classes: how many there are.
         protocol: scales, flip and fusion.
 
@@ -151,7 +179,7 @@ def multiscale_signature(logits_of: Callable[[Any], Any], classes: int, protocol
         for scale in protocol.scales:
             rows, columns = size = _scaled_size(protocol, height, width, scale)
             there = _taps(height, rows), _taps(width, columns)
-            found, _, finite, fits = window_scores(logits_of, protocol.flip, protocol.fusion, image, *there, size)
+            found, _, finite, fits = window_scores(network.logits, protocol.flip, protocol.fusion, image, *there, size)
             checks = [
                 tf.debugging.Assert(finite, ["the network gives logits that are not finite for this image"]),
                 tf.debugging.Assert(fits, ["the logits are too large for the fusion exp_sum"]),

@@ -54,7 +54,8 @@ def with_metadata(content: bytes, name: str, labels: str | None) -> bytes:
         True
     """
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-    (graph,), (signature,) = model.subgraphs, model.signatureDefs
+    # What loops repeat are further subgraphs.
+    graph, (signature,) = model.subgraphs[0], model.signatureDefs
     names = {tensor.tensorIndex: tensor.name.decode() for tensor in (*signature.inputs, *signature.outputs)}
     buffer = schema.BufferT()
     made = metadata(name, [names[index] for index in graph.inputs], [names[index] for index in graph.outputs], labels)

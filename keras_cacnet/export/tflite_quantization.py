@@ -4,7 +4,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ class Operator:
         builtin: whether every TFLite runtime has it.
         dtype: of its first result, `FLOAT32`, `INT8`.
         name: of its first result, which has the names of the Keras layers that it comes from.
-        inputs: the tensors that it reads, by number; without the optional ones that are left out.
+        inputs: the tensors that it reads, by number in the whole file; without the optional ones that are left out.
         outputs: the tensors that it writes.
         computed: those of `inputs` that are no constants of the file.
     """
@@ -69,10 +69,13 @@ def operators(content: bytes) -> list[Operator]:
         ['ARG_MAX', 'CAST', 'CONV_2D', 'SOFTMAX']
     """
     model = schema.Model.GetRootAs(content)
-    return [found for index in range(model.SubgraphsLength()) for found in _of_graph(model, model.Subgraphs(index))]
+    graphs = [model.Subgraphs(index) for index in range(model.SubgraphsLength())]
+    starts = accumulate([graph.TensorsLength() for graph in graphs], initial=0)
+    return [found for graph, start in zip(graphs, starts, strict=False) for found in _of_graph(model, graph, start)]
 
 
-def _of_graph(model: schema.Model, graph: schema.SubGraph) -> Iterator[Operator]:
+def _of_graph(model: schema.Model, graph: schema.SubGraph, start: int) -> Iterator[Operator]:
+    """The operators of a subgraph, whose tensors are numbered from `start`."""
     tensors = [graph.Tensors(index) for index in range(graph.TensorsLength())]
     constant = {index for index, tensor in enumerate(tensors) if model.Buffers(tensor.Buffer()).DataLength() > 0}
     for index in range(graph.OperatorsLength()):
@@ -88,9 +91,9 @@ def _of_graph(model: schema.Model, graph: schema.SubGraph) -> Iterator[Operator]
             builtin=builtin,
             dtype=_TYPES[tensors[outputs[0]].Type()],
             name=tensors[outputs[0]].Name().decode(),
-            inputs=inputs,
-            outputs=outputs,
-            computed=tuple(number for number in inputs if number not in constant),
+            inputs=tuple(start + number for number in inputs),
+            outputs=tuple(start + number for number in outputs),
+            computed=tuple(start + number for number in inputs if number not in constant),
         )
 
 

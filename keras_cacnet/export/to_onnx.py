@@ -8,11 +8,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_cacnet.arguments import require_flag
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.export.destination import require_file_place, write_whole_file
 from keras_cacnet.export.exportable_models import ODD_SIZE, export_size, in_float32, require_logits, require_types
-from keras_cacnet.export.signatures import image_signature, shared_logits
+from keras_cacnet.export.signatures import image_signature, shared_network
 from keras_cacnet.files import user_path
 
 OPSET = 18
@@ -24,6 +25,7 @@ def onnx(
     classes: ClassTable | None = None,
     *,
     size: tuple[int, int] | None = None,
+    probabilities: bool = True,
     overwrite: bool = False,
 ) -> Path:
     """Export a model as one ONNX file that takes a photograph as it is.
@@ -38,12 +40,13 @@ def onnx(
         path: the file, `*.onnx`.
         classes: names, colours and file ids of the classes.
         size: height and width of the only images that the file takes; by default what the model takes, any for most.
+        probabilities: whether the file gives any. Without them it never holds the logits of all pixels.
         overwrite: replace a file that stands at `path`.
 
     Shapes:
         - images: uint8 (1, H, W, 3); any H and W, or `size`
         - class_ids: int32 (1, H, W), the index of the class with the largest logit
-        - probabilities: float32 (1, H, W, classes), the softmax of the logits
+        - probabilities: float32 (1, H, W, classes), the softmax of the logits, where there are any
 
     Returns:
         The path.
@@ -67,13 +70,14 @@ def onnx(
         raise ImportError("an ONNX file is written by tf2onnx: pip install 'keras-cacnet[onnx]'")
     path = user_path(path)
     require_types(model, classes)
+    require_flag("probabilities", probabilities)
     require_file_place(path, ".onnx", overwrite)
     height, width = export_size(model, size)
     require_logits(model, classes, (height or ODD_SIZE[0], width or ODD_SIZE[1]))
     import tf2onnx
 
     images = tf.TensorSpec((1, height, width, 3), tf.uint8, name="images")
-    serve = image_signature(shared_logits(in_float32(model), 1, (height, width)))
+    serve = image_signature(shared_network(in_float32(model), 1, (height, width)), probabilities)
     traced = tf.function(serve, input_signature=[images], autograph=False)
     content, _ = tf2onnx.convert.from_function(traced, input_signature=[images], opset=OPSET)
     _require_exact_padding(content)

@@ -14,7 +14,6 @@ from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.export.destination import EXTRA, require_folder_place, whole_folder
 from keras_cacnet.export.encoded_images import encoded_signature
 from keras_cacnet.export.exportable_models import require_any_size, require_logits, require_size, require_types
-from keras_cacnet.export.folding import folded
 from keras_cacnet.export.signatures import (
     EXPECTED,
     Serve,
@@ -22,7 +21,7 @@ from keras_cacnet.export.signatures import (
     multiscale_signature,
     require_images,
     require_whole_images,
-    shared_logits,
+    shared_network,
 )
 from keras_cacnet.export.warmup import write_warmup
 from keras_cacnet.files import user_path
@@ -47,6 +46,7 @@ def saved_model(
     """Export a model as a SavedModel that takes photographs as they are.
 
     - `serving_default`: `images`, uint8, to `class_ids` and `probabilities`
+    - `serve_class_ids`: `images`, uint8, to `class_ids` only, without ever holding the logits of all pixels
     - `serve_float`: `images`, float32 in 0..255, to the same
     - `serve_encoded`: `image_bytes`, JPEG or PNG files of any sizes, to `class_ids` and `sizes`
     - `serve_multiscale`: as `serving_default`; written where `multiscale` is given
@@ -132,19 +132,21 @@ def saved_model(
 def _endpoints(
     model: keras.Model, classes: int, multiscale: Protocol | None, max_pixels: int
 ) -> dict[str, tuple[Serve, Any]]:
-    logits_of = shared_logits(folded(model))
-    numbers = _of_checked_images(image_signature(logits_of))
+    network = shared_network(model, fold=True)
+    numbers = _of_checked_images(image_signature(network))
+    ids_only = _of_checked_images(image_signature(network, probabilities=False))
     endpoints: dict[str, tuple[Serve, Any]] = {
         "serving_default": (numbers, tf.TensorSpec(EXPECTED, tf.uint8, name="images")),
+        "serve_class_ids": (ids_only, tf.TensorSpec(EXPECTED, tf.uint8, name="images")),
         "serve_float": (numbers, tf.TensorSpec(EXPECTED, tf.float32, name="images")),
         # TensorFlow Serving takes {"b64": ...} for inputs of strings whose names end in _bytes.
         "serve_encoded": (
-            encoded_signature(logits_of, max_pixels),
+            encoded_signature(network, max_pixels),
             tf.TensorSpec((None,), tf.string, name="image_bytes"),
         ),
     }
     if multiscale is not None:
-        fused = _of_checked_images(multiscale_signature(logits_of, classes, multiscale))
+        fused = _of_checked_images(multiscale_signature(network, classes, multiscale))
         endpoints["serve_multiscale"] = fused, tf.TensorSpec(EXPECTED, tf.uint8, name="images")
     return endpoints
 

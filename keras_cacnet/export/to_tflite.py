@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
+from keras_cacnet.arguments import require_flag
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.export.destination import TEMPORARY, one_line_errors, require_file_place, write_whole_file
 from keras_cacnet.export.exportable_models import ODD_SIZE, export_size, in_float32, require_logits, require_types
-from keras_cacnet.export.signatures import image_signature, shared_logits
+from keras_cacnet.export.signatures import image_signature, shared_network
 from keras_cacnet.export.tflite_metadata import with_metadata
 from keras_cacnet.export.tflite_quantization import calibration_batches, operators, quantized
 from keras_cacnet.files import user_path
@@ -35,6 +36,7 @@ def tflite(
     precision: str = "float32",
     size: tuple[int, int] | None = None,
     calibration: Iterable[np.ndarray] | None = None,
+    probabilities: bool = True,
     overwrite: bool = False,
 ) -> Path:
     """Export a model as one TFLite file that takes a photograph as it is.
@@ -74,12 +76,14 @@ def tflite(
         calibration: for "int8" images of the kind that the file will see, 30 or more (fewer give a
             `CalibrationWarning`); those of another size than
             `size` are resized to it. Each is taken once, and only as it is needed.
+        probabilities: whether the file gives any. Without them it never holds the logits of all pixels: some megabytes
+            instead of a gigabyte for 60 classes and 2048x2048 pixels.
         overwrite: replace a TFLite file that stands at `path`.
 
     Shapes:
         - images: uint8 (1, H, W, 3); any H and W, or `size`
         - class_ids: int32 (1, H, W), the index of the class with the largest logit
-        - probabilities: float32 (1, H, W, classes), the softmax of the logits
+        - probabilities: float32 (1, H, W, classes), the softmax of the logits, where there are any
         - every image of calibration: uint8 (H, W, 3)
 
     Returns:
@@ -109,13 +113,14 @@ def tflite(
     require_tensorflow("the export of a TFLite file")
     path = user_path(path)
     require_types(model, classes)
+    require_flag("probabilities", probabilities)
     _require_place(path, overwrite)
     images = _calibration(precision, calibration)
     height, width = export_size(model, size)
     resized = (height, width) if height and width else None
     samples = None if images is None else calibration_batches(images, resized)
     require_logits(model, classes, (height or ODD_SIZE[0], width or ODD_SIZE[1]))
-    content = _converted(in_float32(model), precision, (height, width), samples)
+    content = _converted(in_float32(model), precision, (height, width), samples, probabilities)
     content = with_metadata(content, model.name, LABELS if classes is not None else None)
     if classes is not None:
         content = _with_classes(content, classes)
@@ -149,11 +154,13 @@ def _converted(
     precision: str,
     size: tuple[int | None, int | None],
     samples: Iterator[np.ndarray] | None,
+    probabilities: bool,
 ) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         archive = keras.export.ExportArchive()
         images = tf.TensorSpec((1, *size, 3), tf.uint8, name="images")
-        archive.add_endpoint("serving_default", image_signature(shared_logits(model, 1, size)), [images])
+        serve = image_signature(shared_network(model, 1, size), probabilities)
+        archive.add_endpoint("serving_default", tf.autograph.experimental.do_not_convert(serve), [images])
         with one_line_errors(Path(folder), TEMPORARY):
             archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)

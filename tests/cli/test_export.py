@@ -90,6 +90,18 @@ def test_verify_compares_what_was_written(place, capsys):
     assert [entry["name"] for entry in card["classes"]][:2] == ["sky", "sea"]
 
 
+def test_class_ids_alone_are_verified_and_in_the_card(place, capsys):
+    output = place / "ids.tflite"
+    words = ["export", place / "run", "--format", "tflite", "--output", output, "--no-probabilities"]
+    assert main([*map(str, words), "--verify", str(place / "photographs")]) == 0
+    told = capsys.readouterr().out
+    assert "the class of Keras on 100.0000 % of the pixels (float32: at least 99.99 %): as in Keras" in told
+    card = json.loads((place / "ids.tflite.model_card.json").read_text())
+    assert card["outputs"] == ["class_ids"]
+    assert card["contract"].keys() == {"images", "class_ids"}
+    assert "| probabilities" not in (place / "ids.tflite.model_card.md").read_text()
+
+
 def test_home_is_meant_by_a_tilde_everywhere(place, monkeypatch):
     monkeypatch.setenv("HOME", str(place))
     monkeypatch.chdir(place / "photographs")
@@ -111,6 +123,7 @@ def test_options_go_with_their_formats(place, capsys):
         (["--precision", "int8"], "--precision goes only with --format tflite, not with saved_model"),
         (["--format", "onnx", "--precision", "int8"], "--precision goes only with --format tflite, not with onnx"),
         (["--size", "32"], "--size goes only with --format tflite or onnx, not with saved_model"),
+        (["--no-probabilities"], "--no-probabilities goes only with --format tflite or onnx, not with saved_model"),
         (["--format", "onnx", "--scales", "0.5,1"], "go only with --format saved_model, not with onnx"),
         (["--scales", "0.5,1", "--crop-size", "64"], "an export shows every scaled image whole: leave --crop-size out"),
         (

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import keras_cacnet as kc
 from keras_cacnet.evaluation import ids
-from keras_cacnet.evaluation.class_ids import BAND, class_ids, ids_by_bands
+from keras_cacnet.evaluation.class_ids import BAND, class_ids, ids_of
 from keras_cacnet.layers.resize import ResizeLike
 
 
@@ -23,20 +23,12 @@ def test_bands_have_the_ids_of_the_whole(stride, size, dtype):
     coarse = with_ties((2, *(-(-side // stride) for side in size), 6), dtype)
     enlarge = ResizeLike(stride, dtype=dtype)
     whole = np.asarray(enlarge([coarse, np.zeros((2, *size, 3), dtype)]))
-    found, finite = ids_by_bands(tf.constant(coarse), enlarge, size)
+    found = ids_of(tf.constant(coarse), enlarge, size)
     assert found.dtype == tf.int32
     np.testing.assert_array_equal(found, whole.argmax(axis=-1))
-    assert finite
     top = np.sort(whole, axis=-1)
     # Else equality would prove little.
     assert size == (1, 1) or (top[..., -1] == top[..., -2]).mean() > 0.01
-
-
-def test_an_infinite_logit_in_any_band_is_seen():
-    coarse = with_ties((1, 50, 3, 4))
-    assert ids_by_bands(tf.constant(coarse), ResizeLike(8), (400, 24))[1]
-    coarse[0, 49, 2, 3] = np.inf
-    assert not ids_by_bands(tf.constant(coarse), ResizeLike(8), (400, 24))[1]
 
 
 def test_a_network_never_enlarges_its_logits_at_once(cacnet, photograph, monkeypatch):

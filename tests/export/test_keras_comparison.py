@@ -27,6 +27,20 @@ def test_other_weights_show(model, tmp_path, photographs):
     assert result.equal_ids < 0.9
 
 
+def test_other_class_ids_of_either_signature_show(model, tmp_path, monkeypatch, photographs):
+    (tmp_path / "saved_model.pb").touch()
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(model(photographs((1, 8, 8))[0].astype("float32"))))
+    right = probabilities.argmax(axis=-1)
+    wrong = right.copy()
+    wrong[0, :2] = (wrong[0, :2] + 1) % 3
+    for ids, equal in (((right, right), 1), ((wrong, right), 0.75), ((right, wrong), 0.75)):
+        served = dict(zip(("arr_0/class_ids", "arr_0/serve_class_ids/class_ids"), ids, strict=True))
+        monkeypatch.setattr("keras_cacnet.export.keras_comparison._serve", lambda path, batches, served=served: served)
+        found = verify(tmp_path, model, photographs((1, 8, 8)))
+        assert (found.largest_difference, found.equal_ids) == (None, equal)
+        assert found.within("float32") == (equal == 1)
+
+
 def test_nan_is_no_agreement(model, tmp_path, monkeypatch, photographs):
     (tmp_path / "saved_model.pb").touch()
     served = {

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_cacnet import evaluation
 from keras_cacnet.evaluation import Protocol, scores
+from keras_cacnet.evaluation.class_ids import BAND
 from keras_cacnet.export import saved_model
 
 SIZES = [(1, 33, 47), (2, 64, 48), (3, 17, 96), (1, 33, 47)]
@@ -20,6 +21,16 @@ def test_sizes_and_batches_change_from_call_to_call(serve, photograph, assert_as
         assert result.keys() == {"class_ids", "probabilities"}
         assert result["probabilities"].dtype == np.float32
         assert_as_keras(images, result["class_ids"], result["probabilities"])
+
+
+def test_class_ids_alone_are_those_beside_probabilities(serve, photograph):
+    for count, height, width in [*SIZES, (1, 2 * BAND + 5, 40)]:
+        images = np.stack([photograph(height, width, seed) for seed in range(count)])
+        result = serve("serve_class_ids", images)
+        assert result.keys() == {"class_ids"}
+        assert result["class_ids"].dtype == np.int32
+        np.testing.assert_array_equal(result["class_ids"], serve("serving_default", images)["class_ids"])
+    assert serve("serve_class_ids", np.full((1, 1, 1, 3), 70))["class_ids"].shape == (1, 1, 1)
 
 
 @pytest.mark.parametrize("signature", ["serving_default", "serve_float", "serve_multiscale"])
@@ -47,7 +58,7 @@ def test_camvid(serve, assert_as_keras, shared_data):
         assert_as_keras(images, result["class_ids"], result["probabilities"])
 
 
-SIGNATURES = ("serving_default", "serve_float", "serve_multiscale")
+SIGNATURES = ("serving_default", "serve_class_ids", "serve_float", "serve_multiscale")
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
@@ -155,4 +166,4 @@ def test_scores_that_are_no_numbers_fail_the_request(model, photograph, tmp_path
 
 def test_it_is_written_where_it_is_asked_for(model, tmp_path):
     loaded = tf.saved_model.load(saved_model(model, tmp_path / "1"))
-    assert set(loaded.signatures) == {"serving_default", "serve_float", "serve_encoded"}
+    assert set(loaded.signatures) == {"serving_default", "serve_class_ids", "serve_float", "serve_encoded"}

@@ -31,6 +31,14 @@ def test_it_is_keras_at_every_size(cacnet, photographs, tmp_path):
     assert result.shapes == tuple((*shape, 3) for shape in SIZES)
 
 
+@pytest.mark.parametrize("size", [None, (150, 61)])
+def test_class_ids_alone(cacnet, photographs, tmp_path, size):
+    path = onnx(cacnet, tmp_path / "cacnet.onnx", size=size, probabilities=False)
+    result = verify(path, cacnet, photographs(*([(2, *size)] if size else [*SIZES, (1, 300, 70)])))
+    assert result.largest_difference is None
+    assert result.equal_ids >= 0.9999
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in REWEIGHTINGS if name not in (*ONE_SIZE, "cac")])
 def test_other_reweightings(settled, photographs, tmp_path, name):

@@ -27,7 +27,7 @@ def test_the_signature_takes_uint8_images_of_any_size(model, tmp_path):
     path = saved_model(model, tmp_path / "small" / "1")
     assert path == tmp_path / "small" / "1"
     loaded = tf.saved_model.load(path)
-    assert set(loaded.signatures) == {"serving_default", "serve_float", "serve_encoded"}
+    assert set(loaded.signatures) == {"serving_default", "serve_class_ids", "serve_float", "serve_encoded"}
     serve = loaded.signatures["serving_default"]
     assert serve.structured_input_signature == (
         (),

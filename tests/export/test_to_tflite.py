@@ -54,6 +54,31 @@ def test_float32_is_keras_at_every_size(cacnet, photographs, tmp_path):
     assert result.shapes == tuple((*shape, 3) for shape in SIZES)
 
 
+@pytest.mark.parametrize("size", [None, (150, 61)])
+def test_class_ids_alone_never_take_all_logits(cacnet, photographs, tmp_path, size):
+    path = tflite(cacnet, tmp_path / "cacnet.tflite", size=size, probabilities=False)
+    assert signature(path) == {
+        "images": ("uint8", [1, *(size or (-1, -1)), 3]),
+        "class_ids": ("int32", [1, *(size or (-1, -1))]),
+    }
+    result = verify(path, cacnet, photographs(*([(2, *size)] if size else [*SIZES, (1, 300, 70)])))
+    assert result.largest_difference is None
+    assert result.equal_ids >= 0.9999
+    kinds = {operator.kind for operator in operators(path.read_bytes())}
+    assert "WHILE" in kinds
+    assert "SOFTMAX" not in kinds
+
+
+@pytest.mark.parametrize("precision", [name for name in TFLITE_PRECISIONS if name != "float32"])
+def test_class_ids_alone_are_those_beside_probabilities(cacnet, photographs, tmp_path, precision):
+    calibration = noisy(*[(64, 48)] * 2) if precision == "int8" else None
+    images = photographs((1, 64, 48), (1, 139, 47))
+    options = {"precision": precision, "calibration": calibration}
+    both = verify(tflite(cacnet, tmp_path / "both.tflite", **options), cacnet, images)
+    alone = verify(tflite(cacnet, tmp_path / "alone.tflite", probabilities=False, **options), cacnet, images)
+    assert alone.equal_ids == both.equal_ids > 0.9
+
+
 def test_the_signature_takes_one_uint8_image_of_any_size(model, tmp_path):
     assert signature(tflite(model, tmp_path / "small.tflite")) == {
         "images": ("uint8", [1, -1, -1, 3]),
@@ -230,6 +255,7 @@ def test_a_trained_network_keeps_its_classes(trained, tmp_path, precision, equal
         ({"calibration": noisy((8, 8))}, "calibration goes only with precision='int8', not with 'float32'"),
         ({"size": (0, 8)}, r"size must be a height and a width from 1 on, in pixels, got \(0, 8\)"),
         ({"size": (8,)}, r"size must be .* got \(8,\)"),
+        ({"probabilities": "none"}, "probabilities must be True or False, got 'none'"),
     ],
 )
 def test_bad_options_are_refused(model, tmp_path, options, message):

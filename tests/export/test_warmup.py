@@ -10,7 +10,14 @@ from tensorflow.core.framework import tensor_pb2
 
 from keras_cacnet.export import saved_model
 
-SIGNATURES = ["serving_default", "serve_float", "serve_encoded", "serve_encoded", "serve_multiscale"]
+SIGNATURES = [
+    "serving_default",
+    "serve_class_ids",
+    "serve_float",
+    "serve_encoded",
+    "serve_encoded",
+    "serve_multiscale",
+]
 
 
 def records(path):
@@ -66,7 +73,7 @@ def test_every_signature_has_a_request_that_it_answers(cacnet_export, serve):
             assert value.dtype == ("float32" if signature == "serve_float" else "uint8")
             assert value.shape == (1, 256, 256, 3)
             assert (value == 128).all()
-    kinds = [Image.open(io.BytesIO(inputs["image_bytes"][0])).format for _, _, inputs in requests[2:4]]
+    kinds = [Image.open(io.BytesIO(inputs["image_bytes"][0])).format for _, _, inputs in requests[3:5]]
     assert kinds == ["JPEG", "PNG"]
 
 

@@ -5,6 +5,7 @@ warm up, and then once for every line that it is sent. Every answer is a line of
 """
 
 import atexit
+import importlib
 import json
 import os
 import resource
@@ -14,10 +15,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 WARM_UP = 2
+# What runs exports without TensorFlow: the package, and the module of it that is imported.
+RUNTIMES = {
+    "litert": ("ai-edge-litert", "ai_edge_litert.interpreter"),
+    "onnxruntime": ("onnxruntime", "onnxruntime"),
+    "openvino": ("openvino", "openvino"),
+}
 
 
 def memory() -> dict[str, float]:
@@ -36,17 +44,16 @@ def forget_peak() -> None:
 
 def imported(by: str, threads: int) -> dict[str, str]:
     """Import a library with that many threads, and give its versions."""
-    if by == "litert":
-        import ai_edge_litert
-        from ai_edge_litert import interpreter  # noqa: F401
-
-        return {"ai-edge-litert": ai_edge_litert.__version__}
     if by == "pytorch":
         import torch
 
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         return {"torch": torch.__version__}
+    if by in RUNTIMES:
+        package, module = RUNTIMES[by]
+        importlib.import_module(module)
+        return {package: version(package)}
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -62,20 +69,23 @@ def imported(by: str, threads: int) -> dict[str, str]:
     return {**versions, "keras-cacnet": kc.__version__, "keras": keras.__version__}
 
 
-def subject(by: str, what: str, **settings: Any) -> Callable[[], Any]:
+def subject(by: str, what: str, threads: int, **settings: Any) -> Callable[[], Any]:
     """Make a subject ready.
 
     Args:
-        by: "ours", "saved_model" or "litert" (ours, exported), or "pytorch".
-        what: "operation", "layer", "predict" or "train".
+        by: "ours", "saved_model" (ours, exported) or another of `RUNTIMES`, or "pytorch".
+        what: "operation", "layer", "predict" or "train"; "export" for a file that is there already.
+        threads: how many.
         **settings: what the function of that name takes.
     """
+    if what == "export":
+        return export(by, threads, **settings)
     if by == "pytorch":
         import pytorch_peers
 
         return getattr(pytorch_peers, what)(**settings)
     if by in ("saved_model", "litert"):
-        return {"saved_model": saved_model, "litert": litert}[by](**settings)
+        return predict_by_export(by, threads, **settings)
     subjects: dict[str, Callable[..., Callable[[], Any]]] = {"operation": operation, "layer": layer}
     return {**subjects, "predict": predict, "train": train}[what](**settings)
 
@@ -120,6 +130,16 @@ def pictures(size: int, batch: int) -> Any:
     return np.random.default_rng(0).integers(0, 256, (batch, size, size, 3)).astype("uint8")
 
 
+def export(
+    by: str, threads: int, path: str, size: int, batch: int, signature: str = "serving_default"
+) -> Callable[[], Any]:
+    """A file in one of the runtimes of `runtimes.py`."""
+    import runtimes
+
+    run, images = getattr(runtimes, by)(path, threads, signature), pictures(size, batch)
+    return lambda: run(images)
+
+
 def predict(network: str, size: int, batch: int, classes: int) -> Callable[[], Any]:
     import keras_cacnet as kc
 
@@ -127,26 +147,22 @@ def predict(network: str, size: int, batch: int, classes: int) -> Callable[[], A
     return lambda: [kc.evaluation.ids(model, image) for image in images]
 
 
-def saved_model(
-    network: str, size: int, batch: int, classes: int, probabilities: bool = False, **more: Any
+def predict_by_export(
+    by: str,
+    threads: int,
+    network: str,
+    size: int,
+    batch: int,
+    classes: int,
+    probabilities: bool = False,
+    **more: Any,
 ) -> Callable[[], Any]:
-    import tensorflow as tf
-
-    folder = exported("saved_model(model, path / '1', warmup_size=None)", network, classes, **more)
-    loaded = tf.saved_model.load(str(folder / "1"))
-    signature, images = "serving_default" if probabilities else "serve_class_ids", tf.constant(pictures(size, batch))
-    return lambda: [value.numpy() for value in loaded.signatures[signature](images=images).values()]
-
-
-def litert(
-    network: str, size: int, batch: int, classes: int, probabilities: bool = False, **more: Any
-) -> Callable[[], Any]:
-    from ai_edge_litert.interpreter import Interpreter
-
+    if by == "saved_model":
+        folder = exported("saved_model(model, path / '1', warmup_size=None)", network, classes, **more)
+        signature = "serving_default" if probabilities else "serve_class_ids"
+        return export(by, threads, str(folder / "1"), size, batch, signature)
     folder = exported(f"tflite(model, path / 'cacnet.tflite', probabilities={probabilities})", network, classes, **more)
-    interpreter = Interpreter(str(folder / "cacnet.tflite"), num_threads=int(os.environ["OMP_NUM_THREADS"]))
-    serve, images = interpreter.get_signature_runner("serving_default"), pictures(size, batch)
-    return lambda: [serve(images=image[None]) for image in images]
+    return export(by, threads, str(folder / "cacnet.tflite"), size, batch)
 
 
 def exported(call: str, network: str, classes: int, **more: Any) -> Path:
@@ -201,7 +217,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     settings = json.loads(sys.argv[1])
-    versions = imported(settings["by"], settings.pop("threads"))
+    versions = imported(settings["by"], settings["threads"])
     bare = memory()["peak"]
     run = subject(**settings)
     for _ in range(WARM_UP):

@@ -65,12 +65,15 @@ def shared_network(
     return SharedNetwork(logits, class_ids)
 
 
-def image_signature(network: SharedNetwork, probabilities: bool = True) -> Serve:
+def image_signature(
+    network: SharedNetwork, probabilities: bool = True, softmax: Callable[[Any], Any] = tf.nn.softmax
+) -> Serve:
     """Give the class of every pixel and the probabilities of all classes, or the class only.
 
     Args:
         network: of the export.
         probabilities: whether there are any. Without them the logits of all pixels are never held.
+        softmax: what makes them of logits, over the last axis.
 
     Shapes:
         - images: uint8 or float32 (B, H, W, 3), in 0..255
@@ -88,7 +91,7 @@ def image_signature(network: SharedNetwork, probabilities: bool = True) -> Serve
         logits = network.logits(images)
         return {
             "class_ids": tf.argmax(logits, axis=-1, output_type=tf.int32),
-            "probabilities": tf.nn.softmax(tf.cast(logits, tf.float32)),
+            "probabilities": softmax(tf.cast(logits, tf.float32)),
         }
 
     return serve

@@ -92,7 +92,8 @@ class ReweightingLayer(FeatureLayer):
         """Return X * W, the features re-weighted by their global context."""
         x = self.features(x)
         if training and self.recompute:
-            return Recomputed(self, partial(self.reweighted, training=True))(x)
+            found = Recomputed(self, partial(self.reweighted, training=True))(x)
+            return tuple(found) if isinstance(found, list) else found
         return self.reweighted(x, training=training)
 
     def reweighted(self, x: Any, training: bool = False) -> Any:

@@ -124,9 +124,8 @@ class ContextEncodingLayer(ReweightingLayer):
     def _weights_of(self, encoding: Any) -> Any:
         return ops.cast(1 + self.dense(encoding)[:, None, None, :], self.compute_dtype)
 
-    def call(self, x: Any, training: bool = False) -> Any:
-        """Return X * W, with `return_encoding` also e."""
-        x = self.features(x)
+    def reweighted(self, x: Any, training: bool = False) -> Any:
+        """Compute X * W, with `return_encoding` also e."""
         encoding = self.encoding(x, training=training)
         product = x * self._weights_of(encoding)
         return (product, encoding) if self.return_encoding else product

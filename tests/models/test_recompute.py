@@ -27,9 +27,10 @@ def residual_backbone(dtype):
 
 def network(recompute, dtype="float64", **settings):
     keras.utils.set_random_seed(1)
-    body = residual_backbone(dtype)
-    model = kc.CaCNet(3, backbone=body, head_channels=8, dtype=dtype, recompute=recompute, dropout=0.2, **settings)
-    return random_statistics(model)
+    options = {"backbone": residual_backbone(dtype), "dtype": dtype, "recompute": recompute, "dropout": 0.2}
+    if "head" in settings:
+        return random_statistics(kc.models.SegmentationNetwork(3, **options, **settings))
+    return random_statistics(kc.CaCNet(3, head_channels=8, **options, **settings))
 
 
 def trained(recompute, dtype="float64", steps=2, eager=False, **settings):
@@ -55,6 +56,7 @@ def trained(recompute, dtype="float64", steps=2, eager=False, **settings):
         {},
         {"auxiliary_weight": 0.0, "num_heads": 0, "eager": True},
         {"reweighting": "gap", "loss_stride": 4, "synchronized": True, "eager": True},
+        {"head": kc.models.heads.EncHead(8, codewords=3), "eager": True},
     ],
 )
 def test_training_is_the_same(settings):
@@ -65,6 +67,19 @@ def test_training_is_the_same(settings):
     for one, other in zip(again.weights, kept.weights, strict=True):
         # float64 sums in another order, over two steps. Moving statistics that were updated twice would be 0.1 off.
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11, err_msg=one.path)
+
+
+@pytest.mark.parametrize("settings", [{"reweighting": "enc"}, {"head": kc.models.heads.EncHead(8, codewords=3)}])
+def test_a_context_encoding_is_computed_again(monkeypatch, settings):
+    calls = []
+    encode = kc.layers.ContextEncodingLayer.encode
+    monkeypatch.setattr(
+        kc.layers.ContextEncodingLayer, "encode", lambda self, *a, **k: calls.append(self.name) or encode(self, *a, **k)
+    )
+    for recompute, times in ((False, 1), (True, 2)):
+        calls.clear()
+        trained(recompute, dtype="float32", steps=1, eager=True, **settings)
+        assert {calls.count(name) for name in calls} == {times}
 
 
 def test_frozen_stages_and_parts_of_a_batch():

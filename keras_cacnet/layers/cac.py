@@ -67,8 +67,6 @@ class CaCLayer(ReweightingLayer):
         self.kernel_size = require_kernel_size(kernel_size)
         self.dilation_rates = require_counts("dilation_rates", dilation_rates)
         self.synchronized = bool(synchronized)
-        # XLA compiles the folded convolution for minutes on a CPU, so `fit` must not choose it by itself.
-        self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)

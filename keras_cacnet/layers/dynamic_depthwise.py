@@ -13,8 +13,8 @@ def dynamic_depthwise_conv(x: Any, kernels: Any, dilation_rate: int = 1) -> Any:
 
     Under TensorFlow the batch is folded into the channels and a single native depthwise convolution does the
     work. Dilation is expressed by space-to-batch, since the native operation implements it in its oneDNN
-    kernels alone: the same graph then runs in float64, with oneDNN off, and on accelerators. Other backends
-    add the shifted products tap by tap, which their compilers fuse.
+    kernels alone: the same graph then runs in float64, with oneDNN off, and on accelerators. Compilers, XLA's for
+    TensorFlow and those of other backends, take the shifted products tap by tap instead, which they fuse.
 
     Args:
         x: features, float.
@@ -47,9 +47,15 @@ def dynamic_depthwise_conv(x: Any, kernels: Any, dilation_rate: int = 1) -> Any:
     x, kernels = ops.convert_to_tensor(x), ops.convert_to_tensor(kernels)
     rate = require_count("dilation_rate", dilation_rate)
     _check_shapes(x, kernels)
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and not _is_compiled_by_xla():
         return _folded_convolution(x, kernels, rate)
     return _shifted_products(x, kernels, rate)
+
+
+def _is_compiled_by_xla() -> bool:
+    import tensorflow as tf
+
+    return tf.__internal__.get_enclosing_xla_context() is not None
 
 
 def _check_shapes(x: Any, kernels: Any) -> None:
@@ -89,13 +95,36 @@ def _folded_convolution(x: Any, kernels: Any, rate: int) -> Any:
 
 
 def _shifted_products(x: Any, kernels: Any, rate: int) -> Any:
-    _, height, width, _ = ops.shape(x)
+    """Add up the windows of `x` by their tap of the kernel, with a gradient that compilers fuse as well.
+
+    The one that they derive reduces 9 arrays of the size of `x` one after the other.
+    """
     size = kernels.shape[1]
+
+    @ops.custom_gradient
+    def products(x: Any, kernels: Any) -> Any:
+        def gradients(*args: Any, upstream: Any = None) -> tuple[Any, Any]:
+            # Under PyTorch Keras gives it by name and the arguments by position.
+            upstream = args[0] if upstream is None else upstream
+            flipped = ops.flip(kernels, axis=(1, 2))
+            by_tap = ops.stack([window * upstream for window in _windows(x, size, rate)], axis=1)
+            return _weighted(upstream, flipped, rate), ops.reshape(ops.sum(by_tap, axis=(2, 3)), ops.shape(kernels))
+
+        return _weighted(x, kernels, rate), gradients
+
+    return products(x, kernels)
+
+
+def _weighted(x: Any, kernels: Any, rate: int) -> Any:
+    size = kernels.shape[1]
+    taps = [kernels[:, i : i + 1, j : j + 1, :] for i in range(size) for j in range(size)]
+    return sum(window * tap for window, tap in zip(_windows(x, size, rate), taps, strict=True))
+
+
+def _windows(x: Any, size: int, rate: int) -> list[Any]:
+    """What every tap of a kernel sees, row by row of the kernel."""
+    _, height, width, _ = ops.shape(x)
     border = size // 2 * rate
     padded = ops.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
-    result = ops.zeros_like(x)
-    for i in range(size):
-        for j in range(size):
-            window = padded[:, i * rate : i * rate + height, j * rate : j * rate + width, :]
-            result = result + window * kernels[:, i : i + 1, j : j + 1, :]
-    return result
+    starts = [(i * rate, j * rate) for i in range(size) for j in range(size)]
+    return [padded[:, top : top + height, left : left + width, :] for top, left in starts]

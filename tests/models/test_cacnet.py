@@ -188,6 +188,20 @@ def test_under_jax_a_saved_model_loads_and_a_network_trains(tmp_path, run_on_jax
     assert run_on_jax(JAX, tmp_path) == "jax\n"
 
 
+def test_steps_of_training_compiled_by_xla_are_the_plain_ones():
+    x, masks = images(2, 40, 24), np.random.default_rng(0).integers(0, 4, (2, 40, 24))
+    weights = []
+    for jit_compile in (False, True):
+        network = small(dropout=0.0, backbone=small_backbone(dtype="float64"), dtype="float64")
+        network.compile(kc.optimizers.SGD(0.05), kc.losses.SegmentationCrossentropy(), jit_compile=jit_compile)
+        assert network.jit_compile is jit_compile  # no layer of it stands in the way
+        for _ in range(2):
+            network.train_on_batch(x, masks)
+        weights.append([np.array(weight) for weight in network.weights])
+    for plain, compiled in zip(*weights, strict=True):
+        assert np.allclose(compiled, plain, rtol=0, atol=1e-10)
+
+
 def test_auxiliary_loss_acts_in_training_alone():
     x, y = images(2, 32, 32).astype("float32"), np.random.default_rng(0).integers(0, 4, (2, 32, 32))
     y[:, :5] = 255

@@ -43,11 +43,6 @@ class DynamicFiltering(keras.layers.Layer):
         He et al., "Dynamic Multi-scale Filters for Semantic Segmentation", ICCV 2019, Section 3.1.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        # XLA compiles the folded convolution for minutes on a CPU, so `fit` must not choose it by itself.
-        self.supports_jit = keras.backend.backend() != "tensorflow"
-
     def call(self, inputs: Sequence[Any]) -> Any:
         features, kernels = (ops.cast(x, at_least_float32(self.compute_dtype)) for x in inputs)
         return ops.cast(dynamic_depthwise_conv(features, kernels), self.compute_dtype)

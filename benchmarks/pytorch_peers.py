@@ -124,44 +124,76 @@ def enlarged(logits: Tensor, images: Tensor) -> Tensor:
     return functional.interpolate(logits, images.shape[2:], mode="bilinear", align_corners=False)
 
 
-def operation(shape: tuple[int, int, int, int], gradient: bool) -> Callable[[], Any]:
+Compile = Callable[[Any], Any]
+
+
+def _as_it_is(function: Any) -> Any:
+    return function
+
+
+def operation(
+    shape: tuple[int, int, int, int], gradient: bool, dtype: torch.dtype = torch.float32, compiled: Compile = _as_it_is
+) -> Callable[[], Any]:
     """The context-adaptive convolution of (B, h, w, C) features."""
     batch, height, width, channels = shape
-    x = torch.randn(batch, channels, height, width, requires_grad=gradient)
-    kernels = torch.randn(batch, channels, 3, 3, requires_grad=gradient)
-    return _run(lambda: context_adaptive_convolution(x, kernels), [x, kernels], gradient)
+    x = torch.randn(batch, channels, height, width, dtype=dtype, requires_grad=gradient)
+    kernels = torch.randn(batch, channels, 3, 3, dtype=dtype, requires_grad=gradient)
+    run = compiled(context_adaptive_convolution)
+    return _run(lambda: run(x, kernels), [x, kernels], gradient)
 
 
-def layer(shape: tuple[int, int, int, int], gradient: bool) -> Callable[[], Any]:
+def layer(
+    shape: tuple[int, int, int, int], gradient: bool, dtype: torch.dtype = torch.float32, compiled: Compile = _as_it_is
+) -> Callable[[], Any]:
     """The layer, in training where its gradient is asked for."""
     batch, height, width, channels = shape
-    module = CaC(channels).train(gradient)
-    x = torch.randn(batch, channels, height, width, requires_grad=gradient)
-    return _run(lambda: module(x), [x, *module.parameters()], gradient)
+    module = CaC(channels).to(dtype).train(gradient)
+    x = torch.randn(batch, channels, height, width, dtype=dtype, requires_grad=gradient)
+    run = compiled(module)
+    return _run(lambda: run(x), [x, *module.parameters()], gradient)
 
 
-def predict(network: str, size: int, batch: int, classes: int) -> Callable[[], Any]:
+def predict(
+    network: str,
+    size: int,
+    batch: int,
+    classes: int,
+    dtype: torch.dtype = torch.float32,
+    layout: torch.memory_format = torch.contiguous_format,
+    compiled: Compile = _as_it_is,
+) -> Callable[[], Any]:
     """Class ids of a batch of images."""
-    model = _network(network, classes).eval()
-    images = torch.rand(batch, 3, size, size) * 255
+    model = _network(network, classes).eval().to(memory_format=layout)
+    images = (torch.rand(batch, 3, size, size) * 255).to(memory_format=layout)
+    ids = compiled(model)
 
     def run() -> Any:
-        with torch.inference_mode():
-            return model(images)
+        with torch.inference_mode(), _narrow(images, dtype):
+            return ids(images)
 
     return run
 
 
-def train(network: str, size: int, batch: int, classes: int) -> Callable[[], Any]:
+def train(
+    network: str,
+    size: int,
+    batch: int,
+    classes: int,
+    dtype: torch.dtype = torch.float32,
+    layout: torch.memory_format = torch.contiguous_format,
+    compiled: Compile = _as_it_is,
+) -> Callable[[], Any]:
     """One step of stochastic gradient descent."""
-    model = _network(network, classes).train()
+    model = _network(network, classes).train().to(memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, weight_decay=1e-4)
-    images = torch.rand(batch, 3, size, size) * 255
+    images = (torch.rand(batch, 3, size, size) * 255).to(memory_format=layout)
     masks = torch.randint(0, classes, (batch, size, size))
+    loss_of = compiled(model.loss)
 
     def run() -> Any:
         optimizer.zero_grad(set_to_none=True)
-        loss = model.loss(images, masks)
+        with _narrow(images, dtype):
+            loss = loss_of(images, masks)
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -169,15 +201,22 @@ def train(network: str, size: int, batch: int, classes: int) -> Callable[[], Any
     return run
 
 
+def _narrow(images: Tensor, dtype: torch.dtype) -> torch.autocast:
+    return torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
 def _network(name: str, classes: int) -> Network:
     return Network(classes) if name == "cacnet" else Network(classes, heads=0, pooled=False)
 
 
 def _run(forward: Callable[[], Tensor], inputs: list[Any], gradient: bool) -> Callable[[], Any]:
+    upstream = torch.randn_like(inputs[0])
+
     def run() -> Any:
         if not gradient:
             with torch.inference_mode():
                 return forward()
-        return torch.autograd.grad((forward() ** 2).sum(), inputs)
+        result = forward()
+        return result, torch.autograd.grad(result, inputs, upstream)
 
     return run

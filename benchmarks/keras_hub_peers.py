@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import keras_hub
+import numpy as np
 
 
 def deeplab_v3_plus(size: int, classes: int) -> keras.Model:
@@ -55,6 +56,23 @@ def segformer(size: int, classes: int) -> keras.Model:
 NETWORKS = {"deeplab_v3_plus": deeplab_v3_plus, "segformer": segformer}
 
 
-def predict(network: keras.Model, images: Any) -> Callable[[], Any]:
-    """Class ids; the images are not normalised, which costs next to nothing."""
-    return lambda: keras.ops.convert_to_numpy(keras.ops.argmax(network.predict_on_batch(images), axis=-1))
+def predict(network: str, size: int, batch: int, classes: int) -> tuple[Callable[[], Any], int]:
+    """Class ids of a batch; its images are not normalised, which would cost next to nothing."""
+    model = NETWORKS[network](size, classes)
+    images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3)).astype("uint8")
+
+    def run() -> Any:
+        return keras.ops.convert_to_numpy(keras.ops.argmax(model.predict_on_batch(images), axis=-1))
+
+    return run, model.count_params()
+
+
+def train(network: str, size: int, batch: int, classes: int) -> tuple[Callable[[], Any], int]:
+    """One step of stochastic gradient descent."""
+    model = NETWORKS[network](size, classes)
+    optimizer = keras.optimizers.SGD(1e-3, momentum=0.9, weight_decay=1e-4)
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=[])
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch, size, size, 3)).astype("uint8")
+    masks = rng.integers(0, classes, (batch, size, size)).astype("uint8")
+    return lambda: model.train_on_batch(images, masks), model.count_params()

@@ -1,4 +1,4 @@
-"""A KServe server of an export as a process, for the load test and for the tests.
+"""A KServe server of an export as a process, for the measurements and for the tests.
 
 The process is this file too, under KServe's interpreter: python kserve_process.py SERVER.py [ARGUMENTS...]
 It binds to this machine only, for which KServe has no option, and can import neither Keras nor keras_cacnet.
@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ PATIENCE = 120
 
 @contextmanager
 def server(
-    folder: Path, log: Path, python: str | Path = sys.executable
+    folder: Path, log: Path, python: str | Path = sys.executable, arguments: Sequence[str] = ()
 ) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
     """Serve an export by examples/kserve_server/server.py, where only this machine reaches it.
 
@@ -30,6 +30,7 @@ def server(
         folder: with the numbered versions of the SavedModel.
         log: what the server prints.
         python: the interpreter of the environment that KServe lies in.
+        arguments: of the server, beside the model and the ports.
 
     Returns:
         The process, and its ports for REST and gRPC, once it answers; it is stopped at the end.
@@ -38,7 +39,7 @@ def server(
         RuntimeError: it did not start, or did not stop with status 0; the message has the end of its log.
     """
     rest, grpc = _free_port(), _free_port()
-    command = [python, "-P", __file__, ROOT / "examples" / "kserve_server" / "server.py"]
+    command = [python, "-P", __file__, ROOT / "examples" / "kserve_server" / "server.py", *arguments]
     options = ["--model_name=cacnet", f"--model_dir={folder}", f"--http_port={rest}", f"--grpc_port={grpc}"]
     with log.open("wb") as output:
         process = subprocess.Popen([*map(str, command), *options], stdout=output, stderr=subprocess.STDOUT)

@@ -37,6 +37,8 @@ THREADS = 2
 OPERATION = (1, 64, 64, 512)
 CLASSES = 60
 LITE = {"backbone": "efficientnet_lite0", "output_stride": 16, "head_channels": 128}
+# What the names of comparisons between networks begin with.
+NETWORKS = "networks"
 # The largest slope of time and memory against pixels, both in logarithms, that counts as linear growth.
 GROWTH = 1.05
 
@@ -74,6 +76,17 @@ def comparisons() -> dict[str, dict[str, Settings]]:
         "recompute": {**many, "recompute": True},
         "all kept": many,
     }
+    # Networks that differ, so that time and memory are compared, and nothing else.
+    for name, settings in (
+        ("predict 1x512x512", {"what": "predict", "size": 512, "batch": 1, "classes": CLASSES}),
+        ("step of training 2x256x256", {"what": "train", "size": 256, "batch": 2, "classes": CLASSES}),
+    ):
+        found[f"{NETWORKS}, {name}"] = {
+            "DeepLabV3+, KerasHub": {**settings, "by": "keras_hub", "network": "deeplab_v3_plus"},
+            "SegFormer, KerasHub": {**settings, "by": "keras_hub", "network": "segformer"},
+            "FCN": {**settings, "by": "ours", "network": "fcn"},
+            "CaC-Net": {**settings, "by": "ours", "network": "cacnet"},
+        }
     return found
 
 
@@ -128,6 +141,7 @@ class Process:
         return {
             "wall_s": spread([call["wall"] for call in self.calls]),
             "processor_s": spread([call["processor"] for call in self.calls]),
+            **({"parameters": self.start["parameters"]} if self.start["parameters"] else {}),
             "import_mb": round(bare),
             "peak_mb": round(max(called, self.start["ready_mb"]) - bare),
             "calls_mb": round(called - bare),

@@ -63,20 +63,28 @@ def imported(by: str, threads: int) -> dict[str, str]:
         return versions
     import keras
 
+    keras.utils.set_random_seed(0)
+    versions["keras"] = keras.__version__
+    if by == "keras_hub":
+        import keras_hub
+
+        return {**versions, "keras-hub": keras_hub.__version__}
     import keras_cacnet as kc
 
-    keras.utils.set_random_seed(0)
-    return {**versions, "keras-cacnet": kc.__version__, "keras": keras.__version__}
+    return {**versions, "keras-cacnet": kc.__version__}
 
 
-def subject(by: str, what: str, threads: int, **settings: Any) -> Callable[[], Any]:
+def subject(by: str, what: str, threads: int, **settings: Any) -> Any:
     """Make a subject ready.
 
     Args:
-        by: "ours", "saved_model" (ours, exported) or another of `RUNTIMES`, or "pytorch".
+        by: "ours", "saved_model" (ours, exported) or another of `RUNTIMES`, "keras_hub", or "pytorch".
         what: "operation", "layer", "predict" or "train"; "export" for a file that is there already.
         threads: how many.
         **settings: what the function of that name takes.
+
+    Returns:
+        A function, or one and the number of its network's parameters.
     """
     if what == "export":
         return export(by, threads, **settings)
@@ -84,9 +92,13 @@ def subject(by: str, what: str, threads: int, **settings: Any) -> Callable[[], A
         import pytorch_peers
 
         return getattr(pytorch_peers, what)(**settings)
+    if by == "keras_hub":
+        import keras_hub_peers
+
+        return getattr(keras_hub_peers, what)(**settings)
     if by in ("saved_model", "litert"):
         return predict_by_export(by, threads, **settings)
-    subjects: dict[str, Callable[..., Callable[[], Any]]] = {"operation": operation, "layer": layer}
+    subjects: dict[str, Callable[..., Any]] = {"operation": operation, "layer": layer}
     return {**subjects, "predict": predict, "train": train}[what](**settings)
 
 
@@ -140,11 +152,12 @@ def export(
     return lambda: run(images)
 
 
-def predict(network: str, size: int, batch: int, classes: int) -> Callable[[], Any]:
+def predict(network: str, size: int, batch: int, classes: int) -> tuple[Callable[[], Any], int]:
     import keras_cacnet as kc
 
     model, images = globals()["network"](network, classes), pictures(size, batch)
-    return lambda: [kc.evaluation.ids(model, image) for image in images]
+    parameters = model.backbone.count_params() + model.decoder.count_params()
+    return lambda: [kc.evaluation.ids(model, image) for image in images], parameters
 
 
 def predict_by_export(
@@ -177,7 +190,7 @@ def exported(call: str, network: str, classes: int, **more: Any) -> Path:
     return folder
 
 
-def train(network: str, size: int, batch: int, classes: int, **settings: Any) -> Callable[[], Any]:
+def train(network: str, size: int, batch: int, classes: int, **settings: Any) -> tuple[Callable[[], Any], int]:
     import numpy as np
 
     import keras_cacnet as kc
@@ -186,7 +199,7 @@ def train(network: str, size: int, batch: int, classes: int, **settings: Any) ->
     model.compile(kc.optimizers.SGD(1e-3, momentum=0.9, weight_decay=1e-4), kc.losses.SegmentationCrossentropy())
     images = pictures(size, batch)
     masks = np.random.default_rng(1).integers(0, classes, (batch, size, size)).astype("uint8")
-    return lambda: model.train_on_batch(images, masks)
+    return lambda: model.train_on_batch(images, masks), model.count_params()
 
 
 def _run(forward: Callable[[], Any], inputs: list[Any], gradient: bool) -> Callable[[], Any]:
@@ -221,10 +234,12 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     versions = imported(settings["by"], settings["threads"])
     bare = memory()["peak"]
-    run = subject(**settings)
+    made = subject(**settings)
+    run, parameters = made if isinstance(made, tuple) else (made, None)
     for _ in range(WARM_UP):
         run()
-    print(json.dumps({"versions": versions, "import_mb": bare, "ready_mb": memory()["peak"]}), file=answers, flush=True)
+    told = {"versions": versions, "import_mb": bare, "ready_mb": memory()["peak"], "parameters": parameters}
+    print(json.dumps(told), file=answers, flush=True)
     forget_peak()
     for _ in sys.stdin:
         print(json.dumps({**timed(run), **memory()}), file=answers, flush=True)

@@ -19,7 +19,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -45,22 +45,30 @@ def cases() -> Iterator[tuple[str, int, int, int]]:
 
 
 def exports(network: str, sizes: list[int], folder: Path) -> dict[str, Path]:
-    """Files by the runtime and what is special about the file; those for one size end with "@" and it."""
+    """Files by the runtime and what is special about the file, those for one size with "@" and it behind that.
+
+    What is in the folder already is taken.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     model = kc.CaCNet(CLASSES, **NETWORKS[network])
-    found = {SAVED_MODEL: kc.export.saved_model(model, folder / "1", warmup_size=None)}
+    noise = list(np.random.default_rng(0).integers(0, 256, (30, 128, 128, 3)).astype("uint8"))
+    int8: Settings = {"precision": "int8", "calibration": noise}
+
+    def file(name: str, write: Callable[..., Path], **settings: Any) -> Path:
+        return folder / name if (folder / name).exists() else write(model, folder / name, **settings)
+
+    found = {SAVED_MODEL: file("1", kc.export.saved_model, warmup_size=None)}
     # Of the EfficientNet-Lites OpenVINO reads no ONNX file for any size.
     found["OpenVINO"] = found[SAVED_MODEL]
-    found["ONNX Runtime"] = kc.export.onnx(model, folder / "cacnet.onnx")
-    found["LiteRT"] = kc.export.tflite(model, folder / "cacnet.tflite")
+    found["ONNX Runtime"] = file("cacnet.onnx", kc.export.onnx)
+    found["LiteRT"] = file("cacnet.tflite", kc.export.tflite)
     if network == "laptop":
         with patch("keras_cacnet.export.signatures.folded", lambda model: model):
-            found[UNFOLDED] = kc.export.saved_model(model, folder / "2", warmup_size=None)
-        noise = list(np.random.default_rng(0).integers(0, 256, (30, 128, 128, 3)).astype("uint8"))
-        int8: dict[str, Any] = {"precision": "int8", "calibration": noise}
-        found["LiteRT, int8"] = kc.export.tflite(model, folder / "int8.tflite", **int8)
+            found[UNFOLDED] = file("2", kc.export.saved_model, warmup_size=None)
+        found["LiteRT, int8"] = file("int8.tflite", kc.export.tflite, **int8)
         for size in sizes:
-            path = folder / f"int8_{size}.tflite"
-            found[f"LiteRT, int8, one size@{size}"] = kc.export.tflite(model, path, size=(size, size), **int8)
+            one = file(f"int8_{size}.tflite", kc.export.tflite, size=(size, size), **int8)
+            found[f"LiteRT, int8, one size@{size}"] = one
     return found
 
 
@@ -83,6 +91,7 @@ def megabytes(path: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="a word in the name of the cases to run")
+    parser.add_argument("--files", type=Path, help="a folder that keeps the exports, for further runs to take")
     parser.add_argument("--output", type=Path, default=HERE / "results" / "where_to_run.json")
     options = parser.parse_args()
     result: dict[str, Any] = {}
@@ -104,8 +113,9 @@ def main() -> None:
             own["cases"].setdefault(name.removeprefix(f"{network} "), None)
         if not chosen:
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            files = exports(network, sorted({size for size, _, _ in chosen.values()}), Path(folder))
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = (options.files or Path(temporary)) / network.partition(",")[0]
+            files = exports(network, sorted({size for size, _, _ in chosen.values()}), folder)
             own["megabytes"] |= {name: megabytes(path) for name, path in files.items()}
             for name, (size, batch, rounds) in chosen.items():
                 found = compared(subjects(files, size, batch), rounds, versions)

@@ -6,12 +6,15 @@ python docs/tables.py --write     # puts those between marks into results.md and
 
 import json
 import re
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 from keras_cacnet.paper.ablation_markdown import basis, table_lines
 
+# As benchmarks/performance.py names them.
+NETWORKS = "networks"
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
 
 
@@ -52,6 +55,8 @@ def performance() -> str:
     lines = ["| | beside | time | of the fastest calls | processor time | peak memory | own | the other's |"]
     lines.append("|---|---|" + "---:|" * 6)
     for name, comparison in result["comparisons"].items():
+        if name.startswith(NETWORKS):
+            continue
         if comparison is None:
             lines.append(f"| {name} | | not run yet | | | | | |")
             continue
@@ -63,6 +68,79 @@ def performance() -> str:
             cells.insert(1, f"{walls[0] / walls[1]:.2f}" if all(walls) else "")
             cells += [f"{own['ratio']['peak_mb']:.2f}", f"{own['peak_mb']} MiB", f"{last['peak_mb']} MiB"]
             lines.append(f"| {name}: {subject} | {beside} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def networks() -> str:
+    """Networks of this package and of KerasHub against CaC-Net."""
+    lines = ["| | parameters | time | processor time | peak memory | own |", "|---|" + "---:|" * 5]
+    for name, comparison in read("performance.json")["comparisons"].items():
+        if not name.startswith(NETWORKS):
+            continue
+        title = name.removeprefix(f"{NETWORKS}, ")
+        if comparison is None:
+            lines.append(f"| {title} | not run yet | | | | |")
+            continue
+        for network, found in comparison["subjects"].items():
+            cells = [f"{found['parameters'] / 1e6:.1f}M"]
+            cells += [_of_spread(found, kind) for kind in ("wall", "processor")]
+            cells += [f"{found['ratio']['peak_mb']:.2f}" if "ratio" in found else "1", f"{found['peak_mb']} MiB"]
+            lines.append(f"| {title}: {network} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _of_spread(found: dict[str, Any], kind: str) -> str:
+    if "ratio" not in found:
+        return "1"
+    ratio = found["ratio"][kind]
+    return f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
+
+
+def where_to_run() -> str:
+    """Times to the SavedModel's, processor times in brackets, and memory beyond the import, by runtime and images."""
+    if not (RESULTS / "where_to_run.json").is_file():
+        return "Not run yet."
+    result = read("where_to_run.json")
+    cases = {
+        f"{case}{'' if network == 'laptop' else ', ResNet-50'}": found
+        for network in ("laptop", "ResNet-50, output stride 8")
+        for case, found in result[network]["cases"].items()
+    }
+    sizes = result["laptop"]["megabytes"]
+    runtimes: dict[str, list[str]] = {}
+    for case in cases.values():
+        for name in case["subjects"] if case else ():
+            runtimes.setdefault(name, [])
+    lines = [f"| | file, MB | import, MiB | {' | '.join(cases)} |", "|---|" + "---:|" * (len(cases) + 2)]
+    for name in runtimes:
+        size = next(megabytes for file, megabytes in sizes.items() if file.split("@")[0] == name)
+        found = [case["subjects"].get(name) if case else {} for case in cases.values()]
+        imported = round(statistics.median(one["import_mb"] for one in found if one))
+        lines.append(f"| {name} | {size:.1f} | {imported} | {' | '.join(map(_time_and_memory, found))} |")
+    return "\n".join(lines)
+
+
+def _time_and_memory(found: dict[str, Any] | None) -> str:
+    """Nothing for a file that there is not."""
+    if not found:
+        return "" if found is None else "not run yet"
+    times = [found["ratio"][kind]["median"] if "ratio" in found else 1 for kind in ("wall", "processor")]
+    return f"{times[0]:.2f} ({times[1]:.2f}), {found['peak_mb']} MiB"
+
+
+def serving_speed() -> str:
+    """Images a second and latencies of the KServe server, by clients and images a request."""
+    if not (RESULTS / "serving_speed.json").is_file():
+        return "Not run yet."
+    found = read("serving_speed.json")["by concurrency"]
+    titles = [f"{title}, `--concurrency {count}`" for count in found for title in ("images/s", "p50", "p99")]
+    lines = [f"| images | clients | {' | '.join(titles)} |", "|---|---:|" + "---:|" * len(titles)]
+    for rows in zip(*(server["rows"] for server in found.values()), strict=True):
+        together, size = rows[0]["images a request"], rows[0]["size"]
+        cells = [f"{together}x{size}x{size}", str(rows[0]["clients"])]
+        for row in rows:
+            cells += [f"{row['images a second']:.1f}", f"{row['p50_ms']:.0f} ms", f"{row['p99_ms']:.0f} ms"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -175,6 +253,7 @@ def resolution(name: str) -> str:
     return "\n".join(lines)
 
 
+_PERFORMANCE = ("performance", "growth", "networks", "where_to_run", "serving_speed")
 _FILES = {"ablation": "ablation", "ablation_classes": "ablation", "weighting": "weighting", "resolution": "resolution"}
 _MARKED = re.compile(rf"(<!-- ({'|'.join(_FILES)}) (\w+) -->\n).*?(<!-- end -->)", re.S)
 
@@ -191,8 +270,8 @@ def fill(text: str) -> str:
 
 
 def fill_performance(text: str) -> str:
-    """Put the tables of `performance.json` between `<!-- performance -->` or `<!-- growth -->` and `<!-- end -->`."""
-    marked = re.compile(r"(<!-- (performance|growth) -->\n).*?(<!-- end -->)", re.S)
+    """Put the page's tables between marks such as `<!-- growth -->` and `<!-- end -->`."""
+    marked = re.compile(rf"(<!-- ({'|'.join(_PERFORMANCE)}) -->\n).*?(<!-- end -->)", re.S)
     return marked.sub(lambda mark: f"{mark[1]}{globals()[mark[2]]()}\n{mark[3]}", text)
 
 
@@ -202,7 +281,19 @@ if __name__ == "__main__":
             page = Path(__file__).with_name(name)
             page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
     else:
-        for table in (camvid, layer, step, performance, growth, tflite, int8_kept, browser):
+        for table in (
+            camvid,
+            layer,
+            step,
+            performance,
+            networks,
+            growth,
+            where_to_run,
+            serving_speed,
+            tflite,
+            int8_kept,
+            browser,
+        ):
             print(table(), end="\n\n")
         for file in sorted(RESULTS.glob("ablation_*_table_*.json")):
             print(ablation(file.stem.removeprefix("ablation_")), end="\n\n")

@@ -76,6 +76,15 @@ def comparisons() -> dict[str, dict[str, Settings]]:
         "recompute": {**many, "recompute": True},
         "all kept": many,
     }
+    for name, settings in (
+        (
+            f"operation {'x'.join(map(str, OPERATION))}, forward",
+            {"what": "operation", "shape": OPERATION, "gradient": False},
+        ),
+        ("step of training cacnet 2x256x256", step),
+    ):
+        plain = {**settings, "by": "ours"}
+        found[f"compiled by XLA, {name}"] = {"XLA": {**plain, "xla": True}, "plain graph": plain}
     # Networks that differ, so that time and memory are compared, and nothing else.
     for name, settings in (
         ("predict 1x512x512", {"what": "predict", "size": 512, "batch": 1, "classes": CLASSES}),
@@ -142,6 +151,7 @@ class Process:
             "wall_s": spread([call["wall"] for call in self.calls]),
             "processor_s": spread([call["processor"] for call in self.calls]),
             **({"parameters": self.start["parameters"]} if self.start["parameters"] else {}),
+            "first_s": _short(self.start["first_s"]),
             "import_mb": round(bare),
             "peak_mb": round(max(called, self.start["ready_mb"]) - bare),
             "calls_mb": round(called - bare),

@@ -102,7 +102,7 @@ def subject(by: str, what: str, threads: int, **settings: Any) -> Any:
     return {**subjects, "predict": predict, "train": train}[what](**settings)
 
 
-def operation(shape: tuple[int, ...], gradient: bool) -> Callable[[], Any]:
+def operation(shape: tuple[int, ...], gradient: bool, xla: bool = False) -> Callable[[], Any]:
     import tensorflow as tf
 
     from keras_cacnet.layers.dynamic_depthwise import dynamic_depthwise_conv
@@ -113,7 +113,7 @@ def operation(shape: tuple[int, ...], gradient: bool) -> Callable[[], Any]:
     def forward() -> Any:
         return tf.add_n([tf.sigmoid(dynamic_depthwise_conv(x, kernels, rate)) for rate in (1, 2, 3)])
 
-    return _run(forward, [x, kernels], gradient)
+    return _run(forward, [x, kernels], gradient, xla)
 
 
 def layer(shape: tuple[int, ...], gradient: bool) -> Callable[[], Any]:
@@ -190,19 +190,22 @@ def exported(call: str, network: str, classes: int, **more: Any) -> Path:
     return folder
 
 
-def train(network: str, size: int, batch: int, classes: int, **settings: Any) -> tuple[Callable[[], Any], int]:
+def train(
+    network: str, size: int, batch: int, classes: int, xla: bool = False, **settings: Any
+) -> tuple[Callable[[], Any], int]:
     import numpy as np
 
     import keras_cacnet as kc
 
     model = globals()["network"](network, classes, **settings)
-    model.compile(kc.optimizers.SGD(1e-3, momentum=0.9, weight_decay=1e-4), kc.losses.SegmentationCrossentropy())
+    sgd = kc.optimizers.SGD(1e-3, momentum=0.9, weight_decay=1e-4)
+    model.compile(sgd, kc.losses.SegmentationCrossentropy(), jit_compile=xla)
     images = pictures(size, batch)
     masks = np.random.default_rng(1).integers(0, classes, (batch, size, size)).astype("uint8")
     return lambda: model.train_on_batch(images, masks), model.count_params()
 
 
-def _run(forward: Callable[[], Any], inputs: list[Any], gradient: bool) -> Callable[[], Any]:
+def _run(forward: Callable[[], Any], inputs: list[Any], gradient: bool, xla: bool = False) -> Callable[[], Any]:
     import tensorflow as tf
 
     upstream = tf.random.stateless_normal(inputs[0].shape, seed=(0, 2))
@@ -213,7 +216,7 @@ def _run(forward: Callable[[], Any], inputs: list[Any], gradient: bool) -> Calla
             value = forward()
         return value, tape.gradient(value, inputs, upstream)
 
-    function = tf.function(both if gradient else forward)
+    function = tf.function(both if gradient else forward, jit_compile=xla or None)
     return lambda: [part.numpy() for part in tf.nest.flatten(function())]
 
 
@@ -236,9 +239,11 @@ def main() -> None:
     bare = memory()["peak"]
     made = subject(**settings)
     run, parameters = made if isinstance(made, tuple) else (made, None)
-    for _ in range(WARM_UP):
+    first = timed(run)["wall"]
+    for _ in range(WARM_UP - 1):
         run()
     told = {"versions": versions, "import_mb": bare, "ready_mb": memory()["peak"], "parameters": parameters}
+    told["first_s"] = first
     print(json.dumps(told), file=answers, flush=True)
     forget_peak()
     for _ in sys.stdin:

@@ -159,6 +159,28 @@ def growth() -> str:
     return "\n".join(lines)
 
 
+def accelerator() -> str:
+    """Milliseconds under JAX and PyTorch by subject, and the floor."""
+    result = read("accelerator.json")
+    columns = ["JAX, this package", "PyTorch, eager", "PyTorch, eager, channels last", "PyTorch, compiled"]
+    lines = [f"| ms a call | floor | {' | '.join(columns)} | to the fastest of PyTorch | memory | PyTorch's |"]
+    lines.append("|---|" + "---:|" * (len(columns) + 4))
+    for name, subject in result["subjects"].items():
+        forms = {form.replace("compiled, channels last", "compiled"): found for form, found in subject["forms"].items()}
+        own = forms["JAX, this package"]
+        theirs = {form: found for form, found in forms.items() if form.startswith("PyTorch")}
+        fastest = min(theirs.values(), key=lambda found: found["median"])
+        floor = subject["floor_s"]
+        cells = ["" if floor is None else f"{1e3 * floor:.3f}"]
+        cells += [f"{1e3 * forms[form]['median']:.3g}" if form in forms else "" for form in columns]
+        cells.append(f"{own['median'] / fastest['median']:.2f}")
+        cells += [
+            "" if found["memory_mb"] is None else f"{found['memory_mb'] / 1024:.2f} GiB" for found in (own, fastest)
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def tflite() -> str:
     result = read("tflite.json")
     lines = [
@@ -253,7 +275,7 @@ def resolution(name: str) -> str:
     return "\n".join(lines)
 
 
-_PERFORMANCE = ("performance", "growth", "networks", "where_to_run", "serving_speed")
+_PERFORMANCE = ("performance", "accelerator", "growth", "networks", "where_to_run", "serving_speed")
 _FILES = {"ablation": "ablation", "ablation_classes": "ablation", "weighting": "weighting", "resolution": "resolution"}
 _MARKED = re.compile(rf"(<!-- ({'|'.join(_FILES)}) (\w+) -->\n).*?(<!-- end -->)", re.S)
 
@@ -288,6 +310,7 @@ if __name__ == "__main__":
             performance,
             networks,
             growth,
+            accelerator,
             where_to_run,
             serving_speed,
             tflite,

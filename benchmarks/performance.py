@@ -36,6 +36,8 @@ HERE = Path(__file__).parent
 THREADS = 2
 OPERATION = (1, 64, 64, 512)
 CLASSES = 60
+# Of the paper's protocol.
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 LITE = {"backbone": "efficientnet_lite0", "output_stride": 16, "head_channels": 128}
 # What the names of comparisons between networks begin with.
 NETWORKS = "networks"
@@ -85,6 +87,16 @@ def comparisons() -> dict[str, dict[str, Settings]]:
     ):
         plain = {**settings, "by": "ours"}
         found[f"compiled by XLA, {name}"] = {"XLA": {**plain, "xla": True}, "plain graph": plain}
+    predicted = {"what": "predict", "by": "ours", "network": "cacnet", "size": 512, "batch": 1, "classes": CLASSES}
+    found["metric, 1x512x512"] = {
+        "MeanIoU and PixelAccuracy": {**predicted, "what": "metrics"},
+        "forward pass": predicted,
+    }
+    single = {**predicted, "what": "evaluate", "size": 256, "scales": (1.0,)}
+    found["evaluation by scales, 256x256"] = {
+        "0.5 to 1.75 (8.69 times the pixels)": {**single, "scales": SCALES},
+        "1.0": single,
+    }
     # Networks that differ, so that time and memory are compared, and nothing else.
     for name, settings in (
         ("predict 1x512x512", {"what": "predict", "size": 512, "batch": 1, "classes": CLASSES}),

@@ -79,7 +79,8 @@ def subject(by: str, what: str, threads: int, **settings: Any) -> Any:
 
     Args:
         by: "ours", "saved_model" (ours, exported) or another of `RUNTIMES`, "keras_hub", or "pytorch".
-        what: "operation", "layer", "predict" or "train"; "export" for a file that is there already.
+        what: "operation", "layer", "predict", "evaluate", "metrics" or "train"; "export" for a file that is there
+            already, "input" for batches of images.
         threads: how many.
         **settings: what the function of that name takes.
 
@@ -88,6 +89,8 @@ def subject(by: str, what: str, threads: int, **settings: Any) -> Any:
     """
     if what == "export":
         return export(by, threads, **settings)
+    if what == "input":
+        return streamed(by, **settings)
     if by == "pytorch":
         import pytorch_peers
 
@@ -99,7 +102,8 @@ def subject(by: str, what: str, threads: int, **settings: Any) -> Any:
     if by in ("saved_model", "litert"):
         return predict_by_export(by, threads, **settings)
     subjects: dict[str, Callable[..., Any]] = {"operation": operation, "layer": layer}
-    return {**subjects, "predict": predict, "train": train}[what](**settings)
+    subjects |= {"predict": predict, "evaluate": evaluate, "metrics": metrics, "train": train}
+    return subjects[what](**settings)
 
 
 def operation(shape: tuple[int, ...], gradient: bool, xla: bool = False) -> Callable[[], Any]:
@@ -190,6 +194,36 @@ def exported(call: str, network: str, classes: int, **more: Any) -> Path:
     return folder
 
 
+def evaluate(network: str, size: int, batch: int, classes: int, scales: tuple[float, ...]) -> Callable[[], Any]:
+    """Class ids by a protocol of several scales, images shown whole."""
+    import keras_cacnet as kc
+
+    model, images = globals()["network"](network, classes), pictures(size, batch)
+    protocol = kc.evaluation.Protocol(tuple(scales))
+    return lambda: [kc.evaluation.ids(model, image, protocol) for image in images]
+
+
+def metrics(network: str, size: int, batch: int, classes: int) -> Callable[[], Any]:
+    """What `fit` and `evaluate` keep of the logits of a batch."""
+    import numpy as np
+    import tensorflow as tf
+
+    import keras_cacnet as kc
+
+    kept = [kc.metrics.MeanIoU(classes), kc.metrics.PixelAccuracy(classes)]
+    rng = np.random.default_rng(0)
+    masks = tf.constant(rng.integers(0, classes, (batch, size, size)).astype("uint8"))
+    logits = tf.constant(rng.normal(size=(batch, size, size, classes)).astype("float32"))
+
+    @tf.function
+    def update() -> Any:
+        for metric in kept:
+            metric.update_state(masks, logits)
+        return [metric.result() for metric in kept]
+
+    return lambda: [float(value) for value in update()]
+
+
 def train(
     network: str, size: int, batch: int, classes: int, xla: bool = False, **settings: Any
 ) -> tuple[Callable[[], Any], int]:
@@ -203,6 +237,16 @@ def train(
     images = pictures(size, batch)
     masks = np.random.default_rng(1).integers(0, classes, (batch, size, size)).astype("uint8")
     return lambda: model.train_on_batch(images, masks), model.count_params()
+
+
+def streamed(by: str, cores: int, **settings: Any) -> Callable[[], Any]:
+    """Batches of images on the first so many processors, which is all that the process may run on."""
+    import input_pipeline
+
+    os.sched_setaffinity(0, range(cores))
+    if by == "pytorch":
+        return input_pipeline.pytorch(cores=cores, **settings)
+    return input_pipeline.keras_layers(**settings) if by == "keras" else input_pipeline.ours(**settings)
 
 
 def _run(forward: Callable[[], Any], inputs: list[Any], gradient: bool, xla: bool = False) -> Callable[[], Any]:
@@ -221,13 +265,23 @@ def _run(forward: Callable[[], Any], inputs: list[Any], gradient: bool, xla: boo
 
 
 def timed(run: Callable[[], Any]) -> dict[str, float]:
-    """Call once: seconds by the wall and of the processors."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
+    """Call once: seconds by the wall and of the processors, those of living child processes included."""
+    used = processor_seconds()
     started = time.perf_counter()
     run()
     wall = time.perf_counter() - started
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    return {"wall": wall, "processor": after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime}
+    return {"wall": wall, "processor": processor_seconds() - used}
+
+
+def processor_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = usage.ru_utime + usage.ru_stime
+    for task in Path("/proc/self/task").iterdir():
+        for child in (task / "children").read_text().split():
+            # The command's name, in brackets, may have spaces; user and system time are the 14th and 15th field.
+            fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+            seconds += sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+    return seconds
 
 
 def main() -> None:

@@ -181,6 +181,19 @@ def accelerator() -> str:
     return "\n".join(lines)
 
 
+def input_pipeline() -> str:
+    """Crops a second and the processor time of one, by data and processors."""
+    lines = ["| | processors | | crops a second | processor time of a crop | to this package's |"]
+    lines.append("|---|---|---|---:|---:|---:|")
+    for data, comparisons in read("input_pipeline.json")["data"].items():
+        for cores, subjects in comparisons.items():
+            for name, found in subjects.items():
+                ratio = f"{found['ratio']['processor']['median']:.2f}" if "ratio" in found else ""
+                time = f"{found['processor_ms_per_crop']:.1f} ms"
+                lines.append(f"| {data} | {cores[0]} | {name} | {found['crops_per_second']:.0f} | {time} | {ratio} |")
+    return "\n".join(lines)
+
+
 def tflite() -> str:
     result = read("tflite.json")
     lines = [
@@ -275,7 +288,7 @@ def resolution(name: str) -> str:
     return "\n".join(lines)
 
 
-_PERFORMANCE = ("performance", "accelerator", "growth", "networks", "where_to_run", "serving_speed")
+_PERFORMANCE = ("performance", "accelerator", "input_pipeline", "growth", "networks", "where_to_run", "serving_speed")
 _FILES = {"ablation": "ablation", "ablation_classes": "ablation", "weighting": "weighting", "resolution": "resolution"}
 _MARKED = re.compile(rf"(<!-- ({'|'.join(_FILES)}) (\w+) -->\n).*?(<!-- end -->)", re.S)
 
@@ -311,6 +324,7 @@ if __name__ == "__main__":
             networks,
             growth,
             accelerator,
+            input_pipeline,
             where_to_run,
             serving_speed,
             tflite,

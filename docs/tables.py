@@ -86,7 +86,7 @@ def networks() -> str:
             cells += [_of_spread(found, kind) for kind in ("wall", "processor")]
             cells += [f"{found['ratio']['peak_mb']:.2f}" if "ratio" in found else "1", f"{found['peak_mb']} MiB"]
             lines.append(f"| {title}: {network} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join(lines) if len(lines) > 2 else "Not run yet."
 
 
 def _of_spread(found: dict[str, Any], kind: str) -> str:

@@ -72,7 +72,8 @@ def comparisons() -> dict[str, dict[str, Settings]]:
                 "beside probabilities": {**settings, **more, "size": size, "probabilities": True},
             }
     step = {"what": "train", "network": "cacnet", "size": 256, "batch": 2, "classes": CLASSES}
-    found["step of training cacnet 2x256x256"] = _beside_pytorch(step)
+    again = {"this package, recompute": {**step, "by": "ours", "recompute": True}}
+    found["step of training cacnet 2x256x256"] = {**again, **_beside_pytorch(step)}
     many = {**step, "by": "ours", "size": 512, "batch": 8, **LITE}
     found["step of training with recompute 8x512x512, EfficientNet-Lite0"] = {
         "recompute": {**many, "recompute": True},

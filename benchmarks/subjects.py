@@ -61,6 +61,8 @@ def imported(by: str, threads: int) -> dict[str, str]:
     versions = {"tensorflow": tf.__version__}
     if by == "saved_model":
         return versions
+    # keras-cv imports it where KerasHub has brought it along, 124 MiB for a tokenizer; a plain installation has none.
+    sys.modules["tensorflow_text"] = None  # type: ignore[assignment]
     import keras
 
     keras.utils.set_random_seed(0)

@@ -194,6 +194,24 @@ def input_pipeline() -> str:
     return "\n".join(lines)
 
 
+def what_fits() -> str:
+    """Images a device by recipe, and the check of what is predicted."""
+    result = read("what_fits.json")
+    devices = list(next(iter(result["recipes"].values()))["images"])
+    lines = [f"| recipe | GB an image | {' | '.join(f'{size} GB' for size in devices)} |"]
+    lines.append("|---|---:|" + "---:|" * len(devices))
+    for name, found in result["recipes"].items():
+        images = " | ".join(str(count) for count in found["images"].values())
+        lines.append(f"| {name} | {found['image_bytes'] / 1e9:.2f} | {images} |")
+    lines += ["", "| step of 2 images, beyond one of 64x64 | predicted | measured | ratio |", "|---|---:|---:|---:|"]
+    for one in result["check"]:
+        name = f"{one['size']}x{one['size']}{', recompute' if one['recompute'] else ''}"
+        lines.append(f"| {name} | {one['predicted_mb']} MiB | {one['measured_mb']} MiB | {one['ratio']:.2f} |")
+    if not result["check"]:
+        lines.append("| not run yet | | | |")
+    return "\n".join(lines)
+
+
 def tflite() -> str:
     result = read("tflite.json")
     lines = [
@@ -288,7 +306,10 @@ def resolution(name: str) -> str:
     return "\n".join(lines)
 
 
-_PERFORMANCE = ("performance", "accelerator", "input_pipeline", "growth", "networks", "where_to_run", "serving_speed")
+_PERFORMANCE = (
+    *("performance", "accelerator", "input_pipeline", "growth", "what_fits", "networks", "where_to_run"),
+    "serving_speed",
+)
 _FILES = {"ablation": "ablation", "ablation_classes": "ablation", "weighting": "weighting", "resolution": "resolution"}
 _MARKED = re.compile(rf"(<!-- ({'|'.join(_FILES)}) (\w+) -->\n).*?(<!-- end -->)", re.S)
 
@@ -323,6 +344,7 @@ if __name__ == "__main__":
             performance,
             networks,
             growth,
+            what_fits,
             accelerator,
             input_pipeline,
             where_to_run,

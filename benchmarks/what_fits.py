@@ -1,0 +1,115 @@
+"""How many images fit on a device in a step of training, by recipe of the paper.
+
+python benchmarks/what_fits.py            # traces the networks and writes results/what_fits.json; some 15 minutes
+python benchmarks/what_fits.py --check    # measures steps on this machine's CPU beside what is predicted of them
+
+Method. A step of training is traced, forward, losses, gradients and update, and its operations are gone through in the
+order in which they were traced (`live_memory.py`). The most that their tensors hold at once grows with the number of
+images; weights and momentum lie beside it:
+
+    memory = `FIXED` * weights + images * (tensors of a step with one image)
+
+`FIXED` is 4: weights, momentum, gradients, and the largest of what the update makes of them. `RESERVE` of every
+device is left to CUDA, cuDNN's workspaces and fragmentation, and was not measured: there was no GPU.
+
+The check takes the difference between a step on larger images and one on 64x64, in processes of their own, for what
+Python, TensorFlow and the weights take is in both.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from performance import CLASSES, HERE, Process
+
+DEVICES = (16, 24, 40, 80)
+"""GB."""
+RESERVE = 2e9
+FIXED = 4
+RECIPES = ("pascal_context_resnet50", "pascal_context_resnet101", "ade20k_resnet101")
+SMALL, CHECKED = 64, (256, 384)
+BATCH = 2
+OUTPUT = HERE / "results" / "what_fits.json"
+
+
+def predicted(name: str, precision: str, recompute: bool) -> dict[str, Any]:
+    """Bytes of a step by recipe, and the images that fit on every device."""
+    import keras
+    from live_memory import live_bytes, traced
+
+    from keras_cacnet.paper import recipe_named
+    from keras_cacnet.training.compiling import compile_network, new_network
+
+    published = recipe_named(name)
+    recipe = replace(published.recipe, weights=None, precision=precision, recompute=recompute)
+    model = new_network(recipe, published.num_classes)
+    compile_network(model, recipe, published.num_classes, total_steps=2)
+    model.optimizer.build(model.trainable_variables)
+    weights = sum(4 * weight.value.shape.num_elements() for weight in model.weights)
+    image = live_bytes(traced(model, 1, (recipe.crop_size,) * 2))
+    keras.utils.clear_session()
+    fits = {size: max(0, int((size * 1e9 - RESERVE - FIXED * weights) // image)) for size in DEVICES}
+    return {"crop": recipe.crop_size, "weights_bytes": weights, "image_bytes": image, "images": fits}
+
+
+def checked() -> list[dict[str, Any]]:
+    """What steps on larger images take beyond one on small ones: on this CPU, and as predicted from their graphs."""
+    from live_memory import live_bytes, traced
+    from subjects import network
+
+    import keras_cacnet as kc
+
+    found = []
+    for recompute in (False, True):
+        model = network("cacnet", CLASSES, recompute=recompute)
+        model.compile(kc.optimizers.SGD(1e-3, momentum=0.9, weight_decay=1e-4), kc.losses.SegmentationCrossentropy())
+        model.optimizer.build(model.trainable_variables)
+        bytes_by_size = {size: live_bytes(traced(model, BATCH, (size, size))) for size in (SMALL, *CHECKED)}
+        measured = {size: _measured(size, recompute) for size in bytes_by_size}
+        for size in CHECKED:
+            own, expected = measured[size] - measured[SMALL], bytes_by_size[size] - bytes_by_size[SMALL]
+            found.append(
+                {
+                    "size": size,
+                    "recompute": recompute,
+                    "measured_mb": round(own),
+                    "predicted_mb": round(expected / 2**20),
+                    "ratio": round(expected / 2**20 / own, 3),
+                }
+            )
+            print(json.dumps(found[-1]), flush=True)
+    return found
+
+
+def _measured(size: int, recompute: bool) -> float:
+    """MiB of a step beyond the import."""
+    settings = {"by": "ours", "what": "train", "network": "cacnet", "classes": CLASSES, "recompute": recompute}
+    with Process({**settings, "size": size, "batch": BATCH}) as process:
+        process.call()
+    return float(process.result()["peak_mb"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="measure instead of predicting")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    options = parser.parse_args()
+    result = json.loads(options.output.read_text()) if options.output.is_file() else {"recipes": {}, "check": []}
+    if options.check:
+        result["check"] = checked()
+    else:
+        result |= {"fixed": FIXED, "reserve_bytes": RESERVE}
+        for name in RECIPES:
+            for precision in ("float32", "bfloat16"):
+                for recompute in (False, True):
+                    key = f"{name}, {precision}{', recompute' if recompute else ''}"
+                    result["recipes"][key] = predicted(name, precision, recompute)
+                    print(key, json.dumps(result["recipes"][key]), flush=True)
+                    options.output.write_text(json.dumps(result, indent=2) + "\n")
+    options.output.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

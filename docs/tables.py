@@ -197,10 +197,13 @@ def input_pipeline() -> str:
 def what_fits() -> str:
     """Images a device by recipe, and the check of what is predicted."""
     result = read("what_fits.json")
-    devices = list(next(iter(result["recipes"].values()))["images"])
+    devices = list(next(found["images"] for found in result["recipes"].values() if found))
     lines = [f"| recipe | GB an image | {' | '.join(f'{size} GB' for size in devices)} |"]
     lines.append("|---|---:|" + "---:|" * len(devices))
     for name, found in result["recipes"].items():
+        if found is None:
+            lines.append(f"| {name} | not run yet |{' |' * len(devices)}")
+            continue
         images = " | ".join(str(count) for count in found["images"].values())
         lines.append(f"| {name} | {found['image_bytes'] / 1e9:.2f} | {images} |")
     lines += ["", "| step of 2 images, beyond one of 64x64 | predicted | measured | ratio |", "|---|---:|---:|---:|"]

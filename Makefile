@@ -37,9 +37,17 @@ examples/colab.ipynb: examples/colab.py $(VENV)/installed-test
 docs-links: $(VENV)/installed-test
 	$(BIN)/python -m sphinx -b linkcheck docs docs/_build/links
 
-# Hours on two cores; a part of it by BENCH_OPTIONS='--only predict'.
-bench: $(BENCH)/installed
-	$(BENCH)/bin/python benchmarks/performance.py $(BENCH_OPTIONS)
+# What docs/performance.md has of benchmarks that need nothing but this repository; hours on two cores. Each file says at its
+# top how to run a part of it.
+bench: $(BENCH)/installed $(RUNTIMES)
+	$(BENCH)/bin/python benchmarks/performance.py
+	$(BENCH)/bin/python benchmarks/accelerator.py
+	$(BENCH)/bin/python benchmarks/input_pipeline.py
+	$(BENCH)/bin/python benchmarks/where_to_run.py
+	$(BENCH)/bin/python benchmarks/what_fits.py --check
+	$(BIN)/python benchmarks/layer.py
+	$(VENV)/kserve/bin/python benchmarks/serving_speed.py
+	$(BIN)/python docs/tables.py --write
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

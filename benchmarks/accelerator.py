@@ -1,11 +1,11 @@
 """The operation, the layer and the network under JAX, beside PyTorch's, eager and compiled, and the memory's bandwidth.
 
-python benchmarks/accelerator.py                  # every subject of both libraries, into results/accelerator.json
+python benchmarks/accelerator.py                  # every subject of both libraries
 python benchmarks/accelerator.py --only operation # those whose name has that word
 
-Meant for a machine with a GPU; without one it runs on the CPU, smaller. TensorFlow is not needed: the network is this
-package's on Keras' own ResNet-50, under `KERAS_BACKEND=jax`. PyTorch's is that of `pytorch_peers.py`, as it is, with
-channels last, the usual form on GPUs, and that through `torch.compile`.
+Meant for a machine with a GPU; without one it runs on the CPU, smaller, into a file of its own. TensorFlow is not
+needed: the network is this package's on Keras' own ResNet-50, under `KERAS_BACKEND=jax`. PyTorch's is that of
+`pytorch_peers.py`, as it is, with channels last, the usual form on GPUs, and that through `torch.compile`.
 
 Method. Each library has a process of its own, one after the other. A subject is called once, which takes its
 compilation too, and three times more to warm up; then in groups of calls that are long enough to time, each group
@@ -27,6 +27,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -295,20 +296,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="a word in the name of the subjects to run")
     parser.add_argument("--library", choices=LIBRARIES, help=argparse.SUPPRESS)
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results") / "accelerator.json")
+    parser.add_argument("--output", type=Path, help="results/accelerator.json, or accelerator_cpu.json")
     options = parser.parse_args()
     if options.library:
         {"jax": jax_subjects, "pytorch": pytorch_subjects}[options.library](options.only, options.output)
         return
     environment = {**os.environ, "KERAS_BACKEND": "jax", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     parts = {}
-    for library in LIBRARIES:
-        part = options.output.with_suffix(f".{library}.json")
-        command = [sys.executable, __file__, "--library", library, "--only", options.only, "--output", str(part)]
-        subprocess.run(command, check=True, env=environment)
-        parts[library] = json.loads(part.read_text())
-        part.unlink()
-    options.output.write_text(json.dumps(merged(parts), indent=2) + "\n")
+    with tempfile.TemporaryDirectory() as folder:
+        for library in LIBRARIES:
+            part = Path(folder) / f"{library}.json"
+            command = [sys.executable, __file__, "--library", library, "--only", options.only, "--output", str(part)]
+            subprocess.run(command, check=True, env=environment)
+            parts[library] = json.loads(part.read_text())
+    name = "accelerator_cpu.json" if parts["jax"]["device"] == "cpu" else "accelerator.json"
+    output = options.output or Path(__file__).with_name("results") / name
+    output.write_text(json.dumps(merged(parts), indent=2) + "\n")
 
 
 def merged(parts: dict[str, Any]) -> dict[str, Any]:

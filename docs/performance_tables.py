@@ -78,8 +78,20 @@ def growth() -> str:
 
 
 def accelerator() -> str:
+    """Milliseconds on a GPU."""
+    return _under_jax("accelerator.json")
+
+
+def accelerator_cpu() -> str:
+    """Milliseconds on a CPU."""
+    return _under_jax("accelerator_cpu.json")
+
+
+def _under_jax(name: str) -> str:
     """Milliseconds under JAX and PyTorch by subject, and the floor."""
-    result = read("accelerator.json")
+    if not (RESULTS / name).is_file():
+        return "Not run yet."
+    result = read(name)
     columns = ["JAX, this package", "PyTorch, eager", "PyTorch, eager, channels last", "PyTorch, compiled"]
     lines = [f"| ms a call | floor | {' | '.join(columns)} | to the fastest of PyTorch | memory | PyTorch's |"]
     lines.append("|---|" + "---:|" * (len(columns) + 4))
@@ -203,6 +215,7 @@ TABLES = {
         performance,
         growth,
         accelerator,
+        accelerator_cpu,
         input_pipeline,
         where_to_run,
         networks,

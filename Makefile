@@ -44,6 +44,7 @@ bench: $(BENCH)/installed $(RUNTIMES)
 	$(BENCH)/bin/python benchmarks/accelerator.py
 	$(BENCH)/bin/python benchmarks/input_pipeline.py
 	$(BENCH)/bin/python benchmarks/where_to_run.py
+	$(BENCH)/bin/python benchmarks/what_fits.py
 	$(BENCH)/bin/python benchmarks/what_fits.py --check
 	$(BIN)/python benchmarks/layer.py
 	$(VENV)/kserve/bin/python benchmarks/serving_speed.py

@@ -47,17 +47,25 @@ def drawn(folder: Path, count: int = 64, height: int = 360, width: int = 480) ->
         Image.fromarray(mask).save(folder / "labels" / "train" / f"{number}.png")
 
 
+def stream(by: str, cores: int, **settings: Any) -> Callable[[], Any]:
+    """Batches of images on the first so many processors, which is all that the process may run on."""
+    os.sched_setaffinity(0, range(cores))
+    if by == "pytorch":
+        return pytorch(cores=cores, **settings)
+    return keras_layers(**settings) if by == "keras" else ours(**settings)
+
+
 def ours(data: str, data_dir: str | None, split: str) -> Callable[[], Any]:
     """The batches that `train` makes."""
     import keras_cacnet as kc
 
     opened = kc.datasets.open_dataset(data, data_dir)
-    stream = kc.pipeline.training_batches(
+    batches = kc.pipeline.training_batches(
         opened.source(split), opened.classes, batch_size=BATCH, crop_size=CROP, steps=STEPS, seed=0
     )
 
     def run() -> None:
-        for images, _ in stream:
+        for images, _ in batches:
             assert images.shape == (BATCH, CROP, CROP, 3)
 
     return run
@@ -110,11 +118,11 @@ def keras_layers(data: str, split: str) -> Callable[[], Any]:
             found = layer(found, training=True)
         return found["images"], found["segmentation_masks"]
 
-    stream = tf.data.Dataset.from_tensor_slices(paths).shuffle(CROPS)
-    stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(2)
+    batches = tf.data.Dataset.from_tensor_slices(paths).shuffle(CROPS)
+    batches = batches.map(example, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(2)
 
     def run() -> None:
-        for images, _ in stream:
+        for images, _ in batches:
             assert images.shape == (BATCH, CROP, CROP, 3), images.shape
 
     return run

@@ -1,6 +1,12 @@
 """Exports as their runtimes call them, for `subjects.py`: no function here imports what another one needs."""
 
+import atexit
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,3 +58,50 @@ def _one_at_a_time(call: Callable[[Images], Any]) -> Callable[[Images], None]:
             call(image[np.newaxis])
 
     return run
+
+
+_RUNNERS = {"saved_model": saved_model, "onnxruntime": onnxruntime, "openvino": openvino, "litert": litert}
+
+
+def pictures(size: int, batch: int) -> Images:
+    """Noise: what images show does not change the work."""
+    return np.random.default_rng(0).integers(0, 256, (batch, size, size, 3)).astype("uint8")
+
+
+def export(
+    by: str, threads: int, path: str, size: int, batch: int, signature: str = "serving_default"
+) -> Callable[[], Any]:
+    """A file that is there already, by the runtime's name here."""
+    run, images = _RUNNERS[by](path, threads, signature), pictures(size, batch)
+    return lambda: run(images)
+
+
+def predict(
+    by: str,
+    threads: int,
+    network: str,
+    size: int,
+    batch: int,
+    classes: int,
+    probabilities: bool = False,
+    **more: Any,
+) -> Callable[[], Any]:
+    """An export of this package's network, class ids of it only unless probabilities are asked for."""
+    if by == "saved_model":
+        folder = exported("saved_model(model, path / '1', warmup_size=None)", network, classes, **more)
+        signature = "serving_default" if probabilities else "serve_class_ids"
+        return export(by, threads, str(folder / "1"), size, batch, signature)
+    folder = exported(f"tflite(model, path / 'cacnet.tflite', probabilities={probabilities})", network, classes, **more)
+    return export(by, threads, str(folder / "cacnet.tflite"), size, batch)
+
+
+def exported(call: str, network: str, classes: int, **more: Any) -> Path:
+    """A folder with an export that another process has written, so that Keras' own memory is not counted."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    program = (
+        f"import pathlib, own_subjects, keras_cacnet as kc; path = pathlib.Path({str(folder)!r}); "
+        f"model = own_subjects.build({network!r}, {classes}, **{more}); kc.export.{call}"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent, capture_output=True)
+    return folder

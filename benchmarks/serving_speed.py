@@ -27,9 +27,9 @@ import grpc
 import numpy as np
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from kserve_process import server
+from own_subjects import build
 from performance import LITE
 from serving_requests import message
-from subjects import network
 
 import keras_cacnet as kc
 
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results") / "serving_speed.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        kc.export.saved_model(network("cacnet", CLASSES, **LITE), Path(folder, "cacnet", "1"), warmup_size=None)
+        kc.export.saved_model(build("cacnet", CLASSES, **LITE), Path(folder, "cacnet", "1"), warmup_size=None)
         found = {str(count): served(Path(folder, "cacnet"), count, options.requests) for count in (1, 2)}
     result = {
         "machine": {"processors": os.cpu_count(), "architecture": platform.machine()},

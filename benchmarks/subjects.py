@@ -4,15 +4,11 @@ The process imports the library and nothing else of note, tells its memory, make
 warm up, and then once for every line that it is sent. Every answer is a line of JSON.
 """
 
-import atexit
 import importlib
 import json
 import os
 import resource
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -89,181 +85,16 @@ def subject(by: str, what: str, threads: int, **settings: Any) -> Any:
     Returns:
         A function, or one and the number of its network's parameters.
     """
-    if what == "export":
-        return export(by, threads, **settings)
     if what == "input":
-        return streamed(by, **settings)
-    if by == "pytorch":
-        import pytorch_peers
+        import input_pipeline
 
-        return getattr(pytorch_peers, what)(**settings)
-    if by == "keras_hub":
-        import keras_hub_peers
+        return input_pipeline.stream(by, **settings)
+    if what == "export" or by in ("saved_model", "litert"):
+        import runtimes
 
-        return getattr(keras_hub_peers, what)(**settings)
-    if by in ("saved_model", "litert"):
-        return predict_by_export(by, threads, **settings)
-    subjects: dict[str, Callable[..., Any]] = {"operation": operation, "layer": layer}
-    subjects |= {"predict": predict, "evaluate": evaluate, "metrics": metrics, "train": train}
-    return subjects[what](**settings)
-
-
-def operation(shape: tuple[int, ...], gradient: bool, xla: bool = False) -> Callable[[], Any]:
-    import tensorflow as tf
-
-    from keras_cacnet.layers.dynamic_depthwise import dynamic_depthwise_conv
-
-    x = tf.random.stateless_normal(shape, seed=(0, 0))
-    kernels = tf.random.stateless_normal((shape[0], 3, 3, shape[3]), seed=(0, 1))
-
-    def forward() -> Any:
-        return tf.add_n([tf.sigmoid(dynamic_depthwise_conv(x, kernels, rate)) for rate in (1, 2, 3)])
-
-    return _run(forward, [x, kernels], gradient, xla)
-
-
-def layer(shape: tuple[int, ...], gradient: bool) -> Callable[[], Any]:
-    import tensorflow as tf
-
-    from keras_cacnet.layers import CaCLayer
-
-    module = CaCLayer()
-    module.build(shape)
-    x = tf.random.stateless_normal(shape, seed=(0, 0))
-    inputs = [x, *(weight.value for weight in module.trainable_weights)]
-    return _run(lambda: module(x, training=gradient), inputs, gradient)
-
-
-def network(name: str, classes: int, **settings: Any) -> Any:
-    import keras_cacnet as kc
-
-    if name == "fcn":
-        settings |= {"num_heads": 0, "global_pooling": False}
-    return kc.CaCNet(classes, **settings)
-
-
-def pictures(size: int, batch: int) -> Any:
-    import numpy as np
-
-    return np.random.default_rng(0).integers(0, 256, (batch, size, size, 3)).astype("uint8")
-
-
-def export(
-    by: str, threads: int, path: str, size: int, batch: int, signature: str = "serving_default"
-) -> Callable[[], Any]:
-    """A file in one of the runtimes of `runtimes.py`."""
-    import runtimes
-
-    run, images = getattr(runtimes, by)(path, threads, signature), pictures(size, batch)
-    return lambda: run(images)
-
-
-def predict(network: str, size: int, batch: int, classes: int) -> tuple[Callable[[], Any], int]:
-    import keras_cacnet as kc
-
-    model, images = globals()["network"](network, classes), pictures(size, batch)
-    parameters = model.backbone.count_params() + model.decoder.count_params()
-    return lambda: [kc.evaluation.ids(model, image) for image in images], parameters
-
-
-def predict_by_export(
-    by: str,
-    threads: int,
-    network: str,
-    size: int,
-    batch: int,
-    classes: int,
-    probabilities: bool = False,
-    **more: Any,
-) -> Callable[[], Any]:
-    if by == "saved_model":
-        folder = exported("saved_model(model, path / '1', warmup_size=None)", network, classes, **more)
-        signature = "serving_default" if probabilities else "serve_class_ids"
-        return export(by, threads, str(folder / "1"), size, batch, signature)
-    folder = exported(f"tflite(model, path / 'cacnet.tflite', probabilities={probabilities})", network, classes, **more)
-    return export(by, threads, str(folder / "cacnet.tflite"), size, batch)
-
-
-def exported(call: str, network: str, classes: int, **more: Any) -> Path:
-    """A folder with an export that another process has written, so that Keras' own memory is not counted."""
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder)
-    program = (
-        f"import pathlib, subjects, keras_cacnet as kc; path = pathlib.Path({str(folder)!r}); "
-        f"model = subjects.network({network!r}, {classes}, **{more}); kc.export.{call}"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent, capture_output=True)
-    return folder
-
-
-def evaluate(network: str, size: int, batch: int, classes: int, scales: tuple[float, ...]) -> Callable[[], Any]:
-    """Class ids by a protocol of several scales, images shown whole."""
-    import keras_cacnet as kc
-
-    model, images = globals()["network"](network, classes), pictures(size, batch)
-    protocol = kc.evaluation.Protocol(tuple(scales))
-    return lambda: [kc.evaluation.ids(model, image, protocol) for image in images]
-
-
-def metrics(network: str, size: int, batch: int, classes: int) -> Callable[[], Any]:
-    """What `fit` and `evaluate` keep of the logits of a batch."""
-    import numpy as np
-    import tensorflow as tf
-
-    import keras_cacnet as kc
-
-    kept = [kc.metrics.MeanIoU(classes), kc.metrics.PixelAccuracy(classes)]
-    rng = np.random.default_rng(0)
-    masks = tf.constant(rng.integers(0, classes, (batch, size, size)).astype("uint8"))
-    logits = tf.constant(rng.normal(size=(batch, size, size, classes)).astype("float32"))
-
-    @tf.function
-    def update() -> Any:
-        for metric in kept:
-            metric.update_state(masks, logits)
-        return [metric.result() for metric in kept]
-
-    return lambda: [float(value) for value in update()]
-
-
-def train(
-    network: str, size: int, batch: int, classes: int, xla: bool = False, **settings: Any
-) -> tuple[Callable[[], Any], int]:
-    import numpy as np
-
-    import keras_cacnet as kc
-
-    model = globals()["network"](network, classes, **settings)
-    sgd = kc.optimizers.SGD(1e-3, momentum=0.9, weight_decay=1e-4)
-    model.compile(sgd, kc.losses.SegmentationCrossentropy(), jit_compile=xla)
-    images = pictures(size, batch)
-    masks = np.random.default_rng(1).integers(0, classes, (batch, size, size)).astype("uint8")
-    return lambda: model.train_on_batch(images, masks), model.count_params()
-
-
-def streamed(by: str, cores: int, **settings: Any) -> Callable[[], Any]:
-    """Batches of images on the first so many processors, which is all that the process may run on."""
-    import input_pipeline
-
-    os.sched_setaffinity(0, range(cores))
-    if by == "pytorch":
-        return input_pipeline.pytorch(cores=cores, **settings)
-    return input_pipeline.keras_layers(**settings) if by == "keras" else input_pipeline.ours(**settings)
-
-
-def _run(forward: Callable[[], Any], inputs: list[Any], gradient: bool, xla: bool = False) -> Callable[[], Any]:
-    import tensorflow as tf
-
-    upstream = tf.random.stateless_normal(inputs[0].shape, seed=(0, 2))
-
-    def both() -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            value = forward()
-        return value, tape.gradient(value, inputs, upstream)
-
-    function = tf.function(both if gradient else forward, jit_compile=xla or None)
-    return lambda: [part.numpy() for part in tf.nest.flatten(function())]
+        return getattr(runtimes, what)(by, threads, **settings)
+    module = {"ours": "own_subjects", "pytorch": "pytorch_peers", "keras_hub": "keras_hub_peers"}[by]
+    return getattr(importlib.import_module(module), what)(**settings)
 
 
 def timed(run: Callable[[], Any]) -> dict[str, float]:

@@ -58,12 +58,12 @@ def predicted(name: str, precision: str, recompute: bool) -> dict[str, Any]:
 def checked() -> Iterator[dict[str, Any]]:
     """What steps on larger images take beyond one on small ones: on this CPU, and as predicted from their graphs."""
     from live_memory import live_bytes, traced
-    from subjects import network
+    from own_subjects import build
 
     import keras_cacnet as kc
 
     for recompute in (False, True):
-        model = network("cacnet", CLASSES, recompute=recompute)
+        model = build("cacnet", CLASSES, recompute=recompute)
         model.compile(kc.optimizers.SGD(1e-3, momentum=0.9, weight_decay=1e-4), kc.losses.SegmentationCrossentropy())
         model.optimizer.build(model.trainable_variables)
         mb = {size: live_bytes(traced(model, BATCH, (size, size))) / 2**20 for size in (SMALL, *CHECKED)}

@@ -34,7 +34,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-CLASSES = 60
+from performance import CLASSES, short
+
 TYPES = ("float32", "bfloat16")
 LIBRARIES = ("jax", "pytorch")
 # How often X, or an array of its size, is read or written at the least.
@@ -93,10 +94,6 @@ def timed(call: Subject, wait: Callable[[Any], Any]) -> dict[str, Any]:
     return {"first_s": short(first), "median": median, "low": low, "high": high}
 
 
-def short(value: float) -> float:
-    return float(f"{value:.4g}")
-
-
 def peak_memory(device: Any) -> int:
     """What the allocator of a JAX device gave at the most; 0 where it does not count."""
     return (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
@@ -143,6 +140,20 @@ def jax_subjects(only: str, output: Path) -> None:
         report(result, output, name, "this package", found, memory)
 
 
+def jax_work(forward: Callable[..., Any], arguments: tuple[Any, ...], upstream: Any) -> Work:
+    """The function compiled, with the gradients that `upstream` gives where there is one."""
+    import jax
+
+    if upstream is None:
+        return jax.jit(forward), arguments
+
+    def both(upstream: Any, *arguments: Any) -> Any:
+        value, back = jax.vjp(forward, *arguments)
+        return value, back(upstream)
+
+    return jax.jit(both), (upstream, *arguments)
+
+
 def jax_operation(sizes: Sizes, gradient: bool, dtype: str) -> Work:
     import jax
 
@@ -157,11 +168,7 @@ def jax_operation(sizes: Sizes, gradient: bool, dtype: str) -> Work:
         wide = x.astype("float32")
         return sum(jax.nn.sigmoid(dynamic_depthwise_conv(wide, kernels, rate)) for rate in (1, 2, 3)).astype(dtype)
 
-    def both(x: Any, kernels: Any, upstream: Any) -> Any:
-        value, back = jax.vjp(forward, x, kernels)
-        return value, back(upstream)
-
-    return (jax.jit(both), (x, kernels, upstream)) if gradient else (jax.jit(forward), (x, kernels))
+    return jax_work(forward, (x, kernels), upstream if gradient else None)
 
 
 def jax_layer(sizes: Sizes, gradient: bool, dtype: str) -> Work:
@@ -177,11 +184,7 @@ def jax_layer(sizes: Sizes, gradient: bool, dtype: str) -> Work:
     def forward(trained: Any, x: Any) -> Any:
         return layer.stateless_call(trained, others, x, training=gradient)[0]
 
-    def both(trained: Any, x: Any, upstream: Any) -> Any:
-        value, back = jax.vjp(forward, trained, x)
-        return value, back(upstream)
-
-    return (jax.jit(both), (trained, x, upstream)) if gradient else (jax.jit(forward), (trained, x))
+    return jax_work(forward, (trained, x), upstream if gradient else None)
 
 
 def values(layer: Any) -> tuple[list[Any], list[Any]]:
@@ -250,23 +253,28 @@ def pytorch_subjects(only: str, output: Path) -> None:
     result["bandwidth_gb_s"] = round(2e-9 * sizes.copied / timed(partial(torch.add, copied, 1), wait)["median"], 1)
     del copied
     for name, what, gradient, dtype in names(only):
-        options: dict[str, Any] = {"dtype": getattr(torch, dtype)}
-        forms: dict[str, dict[str, Any]] = {"eager": {}, "compiled": {"compiled": torch.compile}}
+        eager = peers.Form(getattr(torch, dtype))
+        forms = {"eager": eager, "compiled": eager._replace(compiled=torch.compile)}
         if what == "network":
             make: Any = peers.train if gradient else peers.predict
-            options |= {"network": "cacnet", "size": sizes.side, "batch": sizes.batch, "classes": CLASSES}
-            last = {"layout": torch.channels_last}
-            forms = {"eager": {}, "eager, channels last": last, "compiled, channels last": forms["compiled"] | last}
+            options: dict[str, Any] = {
+                "network": "cacnet",
+                "size": sizes.side,
+                "batch": sizes.batch,
+                "classes": CLASSES,
+            }
+            last = {f"{name}, channels last": form._replace(layout=torch.channels_last) for name, form in forms.items()}
+            forms = {"eager": eager, **last}
         else:
             make = {"operation": peers.operation, "layer": peers.layer}[what]
-            options |= {"shape": sizes.shape, "gradient": gradient}
+            options = {"shape": sizes.shape, "gradient": gradient}
         for form, given in forms.items():
             torch.manual_seed(0)
             torch.compiler.reset()
             if on_gpu:
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
-            found = timed(make(**options, **given), wait)
+            found = timed(make(**options, form=given), wait)
             report(result, output, name, form, found, torch.cuda.max_memory_allocated() if on_gpu else None)
 
 

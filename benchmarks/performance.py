@@ -164,7 +164,7 @@ class Process:
             "wall_s": spread([call["wall"] for call in self.calls]),
             "processor_s": spread([call["processor"] for call in self.calls]),
             **({"parameters": self.start["parameters"]} if self.start["parameters"] else {}),
-            "first_s": _short(self.start["first_s"]),
+            "first_s": short(self.start["first_s"]),
             "import_mb": round(bare),
             "peak_mb": round(max(called, self.start["ready_mb"]) - bare),
             "calls_mb": round(called - bare),
@@ -175,10 +175,10 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     """The median, the quartiles and the least."""
     low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
     found = {"median": statistics.median(values), "low": low, "high": high, "least": min(values)}
-    return {key: _short(value) for key, value in found.items()}
+    return {key: short(value) for key, value in found.items()}
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
@@ -198,7 +198,7 @@ def compared(subjects: dict[str, Settings], rounds: int, versions: dict[str, str
         results[name]["ratio"] = {
             "wall": spread([own["wall"] / other["wall"] for own, other in pairs]),
             "processor": spread([own["processor"] / other["processor"] for own, other in pairs]),
-            **{key: _short(results[name][key] / results[last][key]) for key in ("peak_mb", "calls_mb")},
+            **{key: short(results[name][key] / results[last][key]) for key in ("peak_mb", "calls_mb")},
         }
     return results
 
@@ -218,7 +218,7 @@ def grown(subjects: list[Settings], rounds: int) -> dict[str, Any]:
         "processor": [step["processor_s"]["median"] for step in steps],
         "memory": [step["calls_mb"] for step in steps],
     }.items():
-        slopes[key] = _short(statistics.linear_regression(pixels, list(map(math.log, values))).slope)
+        slopes[key] = short(statistics.linear_regression(pixels, list(map(math.log, values))).slope)
     return {"steps": steps, "slopes": slopes, "linear": all(slope <= GROWTH for slope in slopes.values())}
 
 

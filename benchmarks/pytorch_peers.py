@@ -4,7 +4,7 @@ Everything is as PyTorch would have it: channels first, its own initial values, 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -124,75 +124,63 @@ def enlarged(logits: Tensor, images: Tensor) -> Tensor:
     return functional.interpolate(logits, images.shape[2:], mode="bilinear", align_corners=False)
 
 
-Compile = Callable[[Any], Any]
-
-
 def _as_it_is(function: Any) -> Any:
     return function
 
 
-def operation(
-    shape: tuple[int, int, int, int], gradient: bool, dtype: torch.dtype = torch.float32, compiled: Compile = _as_it_is
-) -> Callable[[], Any]:
+class Form(NamedTuple):
+    """How PyTorch runs a network: the type it computes in, the order of its axes in memory, what compiles it."""
+
+    dtype: torch.dtype = torch.float32
+    layout: torch.memory_format = torch.contiguous_format
+    compiled: Callable[[Any], Any] = _as_it_is
+
+
+EAGER = Form()
+
+
+def operation(shape: tuple[int, int, int, int], gradient: bool, form: Form = EAGER) -> Callable[[], Any]:
     """The context-adaptive convolution of (B, h, w, C) features."""
     batch, height, width, channels = shape
-    x = torch.randn(batch, channels, height, width, dtype=dtype, requires_grad=gradient)
-    kernels = torch.randn(batch, channels, 3, 3, dtype=dtype, requires_grad=gradient)
-    run = compiled(context_adaptive_convolution)
+    x = torch.randn(batch, channels, height, width, dtype=form.dtype, requires_grad=gradient)
+    kernels = torch.randn(batch, channels, 3, 3, dtype=form.dtype, requires_grad=gradient)
+    run = form.compiled(context_adaptive_convolution)
     return _run(lambda: run(x, kernels), [x, kernels], gradient)
 
 
-def layer(
-    shape: tuple[int, int, int, int], gradient: bool, dtype: torch.dtype = torch.float32, compiled: Compile = _as_it_is
-) -> Callable[[], Any]:
+def layer(shape: tuple[int, int, int, int], gradient: bool, form: Form = EAGER) -> Callable[[], Any]:
     """The layer, in training where its gradient is asked for."""
     batch, height, width, channels = shape
-    module = CaC(channels).to(dtype).train(gradient)
-    x = torch.randn(batch, channels, height, width, dtype=dtype, requires_grad=gradient)
-    run = compiled(module)
+    module = CaC(channels).to(form.dtype).train(gradient)
+    x = torch.randn(batch, channels, height, width, dtype=form.dtype, requires_grad=gradient)
+    run = form.compiled(module)
     return _run(lambda: run(x), [x, *module.parameters()], gradient)
 
 
-def predict(
-    network: str,
-    size: int,
-    batch: int,
-    classes: int,
-    dtype: torch.dtype = torch.float32,
-    layout: torch.memory_format = torch.contiguous_format,
-    compiled: Compile = _as_it_is,
-) -> Callable[[], Any]:
+def predict(network: str, size: int, batch: int, classes: int, form: Form = EAGER) -> Callable[[], Any]:
     """Class ids of a batch of images."""
-    model = _network(network, classes).eval().to(memory_format=layout)
-    images = (torch.rand(batch, 3, size, size) * 255).to(memory_format=layout)
-    ids = compiled(model)
+    model = _network(network, classes).eval().to(memory_format=form.layout)
+    images = (torch.rand(batch, 3, size, size) * 255).to(memory_format=form.layout)
+    ids = form.compiled(model)
 
     def run() -> Any:
-        with torch.inference_mode(), _narrow(images, dtype):
+        with torch.inference_mode(), _narrow(images, form.dtype):
             return ids(images)
 
     return run
 
 
-def train(
-    network: str,
-    size: int,
-    batch: int,
-    classes: int,
-    dtype: torch.dtype = torch.float32,
-    layout: torch.memory_format = torch.contiguous_format,
-    compiled: Compile = _as_it_is,
-) -> Callable[[], Any]:
+def train(network: str, size: int, batch: int, classes: int, form: Form = EAGER) -> Callable[[], Any]:
     """One step of stochastic gradient descent."""
-    model = _network(network, classes).train().to(memory_format=layout)
+    model = _network(network, classes).train().to(memory_format=form.layout)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, weight_decay=1e-4)
-    images = (torch.rand(batch, 3, size, size) * 255).to(memory_format=layout)
+    images = (torch.rand(batch, 3, size, size) * 255).to(memory_format=form.layout)
     masks = torch.randint(0, classes, (batch, size, size))
-    loss_of = compiled(model.loss)
+    loss_of = form.compiled(model.loss)
 
     def run() -> Any:
         optimizer.zero_grad(set_to_none=True)
-        with _narrow(images, dtype):
+        with _narrow(images, form.dtype):
             loss = loss_of(images, masks)
         loss.backward()
         optimizer.step()

@@ -10,7 +10,7 @@ images; weights and momentum lie beside it:
     memory = `FIXED` * weights + images * (tensors of a step with one image)
 
 `FIXED` is 4: weights, momentum, gradients, and the largest of what the update makes of them. `RESERVE` of every
-device is left to CUDA, cuDNN's workspaces and fragmentation, and was not measured: there was no GPU.
+device is left to CUDA, cuDNN's workspaces and fragmentation, and was not measured.
 
 The check takes the difference between a step on larger images and one on 64x64, in processes of their own, for what
 Python, TensorFlow and the weights take is in both.
@@ -109,7 +109,6 @@ def main() -> None:
                         result["recipes"][key] = predicted(name, precision, recompute)
                         print(key, json.dumps(result["recipes"][key]), flush=True)
                     options.output.write_text(json.dumps(result, indent=2) + "\n")
-    options.output.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ def saved_model(
     prediction reads are saved: neither the auxiliary head nor the optimizer is among them. docs/serving.md has
     requests.
 
-    Batch norms are folded into the convolutions before them, which gives the same probabilities to 1e-5 in less time.
+    Batch norms are folded into the convolutions before them, which takes less time; a trained network gives the same
+    probabilities to 1e-5.
 
     The export is written beside `path` under a temporary name and renamed when it is complete, so what stands
     at `path` is never half an export.

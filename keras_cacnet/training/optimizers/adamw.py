@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.training.optimizers.by_layer import ByLayer
+from keras_cacnet.training.optimizers.by_layer import ByLayer, after
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
@@ -65,6 +65,7 @@ class AdamW(ByLayer, keras.optimizers.AdamW):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         index = self._get_variable_index(variable)
-        rate = ops.cast(learning_rate, variable.dtype) * self.factors[index]
-        self.assign_sub(variable, rate * self.decays[index] * ops.convert_to_tensor(variable))
-        super().update_step(gradient, variable, rate)
+        with after(gradient):
+            rate = ops.cast(learning_rate, variable.dtype) * self.factors[index]
+            self.assign_sub(variable, rate * self.decays[index] * ops.convert_to_tensor(variable))
+            super().update_step(gradient, variable, rate)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -122,8 +123,10 @@ class ByLayer(keras.optimizers.Optimizer):
         momentum = tf.where(self.iterations.value == 0, 0.0, self.ema_momentum)
 
         def update(average: Any, variable: Any) -> None:
-            share = tf.cast(momentum, average.dtype)
-            average.assign(share * average + (1 - share) * variable)
+            value = tf.convert_to_tensor(variable)
+            with after(value):
+                share = tf.cast(momentum, average.dtype)
+                average.assign(share * average + (1 - share) * value)
 
         def on_all(strategy: Any, variables: Any, averages: Any) -> None:
             for variable, average in zip(variables, averages, strict=True):
@@ -160,6 +163,23 @@ class ByLayer(keras.optimizers.Optimizer):
         optimizer.exclude_from_weight_decay(var_names=names)
         optimizer.undecayed_paths = tuple(paths)
         return optimizer
+
+
+def after(value: Any) -> AbstractContextManager[Any]:
+    """Let what is computed in this scope wait for a value.
+
+    What an update makes of a weight and its buffers alone, such as their decay, TensorFlow would compute for all
+    weights when a step begins, and hold until their gradients come: as much again as the weights, at its peak.
+
+    Example:
+        >>> with after(ops.ones(3)):
+        ...     decayed = 0.9 * ops.ones(3)
+    """
+    if keras.backend.backend() != "tensorflow":
+        return nullcontext()
+    import tensorflow as tf
+
+    return tf.control_dependencies([value])
 
 
 def _only(path: str, paths: list[str]) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cacnet.training.optimizers.by_layer import ByLayer
+from keras_cacnet.training.optimizers.by_layer import ByLayer, after
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")
@@ -76,9 +76,26 @@ class SGD(ByLayer, keras.optimizers.SGD):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         index = self._get_variable_index(variable)
-        rate = ops.cast(learning_rate, variable.dtype) * self.factors[index]
-        gradient = ops.cast(gradient, variable.dtype) + self.decays[index] * ops.convert_to_tensor(variable)
         buffer = self.momentums[index]
-        updated = self.momentum * ops.convert_to_tensor(buffer) + gradient
-        self.assign(buffer, updated)
-        self.assign_sub(variable, rate * updated)
+        with after(gradient):
+            rate = ops.cast(learning_rate, variable.dtype) * self.factors[index]
+            gradient = ops.cast(gradient, variable.dtype) + self.decays[index] * ops.convert_to_tensor(variable)
+            if keras.backend.backend() == "tensorflow":
+                _update_in_place(variable, buffer.value, gradient, rate, self.momentum)
+            else:
+                updated = self.momentum * ops.convert_to_tensor(buffer) + gradient
+                self.assign(buffer, updated)
+                self.assign_sub(variable, rate * updated)
+
+
+def _update_in_place(variable: Any, buffer: Any, gradient: Any, rate: Any, momentum: float) -> None:
+    """m <- momentum * m + g; w <- w - rate * m, without a second buffer and a second weight beside the old ones."""
+    import tensorflow as tf
+
+    tf.raw_ops.ResourceApplyMomentum(
+        var=variable.handle,
+        accum=buffer.handle,
+        lr=rate,
+        grad=gradient,
+        momentum=tf.constant(momentum, gradient.dtype),
+    )

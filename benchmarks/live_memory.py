@@ -1,8 +1,8 @@
 """How much memory a traced step of training holds at once: the sizes of its tensors, and when they are last read."""
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -15,8 +15,8 @@ _IN_PLACE = {
     *("Neg", "Square", "Sqrt", "Rsqrt", "Relu", "Relu6", "Sigmoid", "Softmax", "LogSoftmax", "Exp", "Log"),
     *("ReluGrad", "Relu6Grad", "SigmoidGrad", "RsqrtGrad", "Select", "SelectV2"),
 }
-# What takes no memory of its own: variables lie where they are.
-_NOWHERE = {"ReadVariableOp", "Const", "VarHandleOp", "NoOp", "Shape", "ShapeN"}
+# What takes no memory of its own: variables lie where they are, and what is filled with one number is folded away.
+_NOWHERE = {"ReadVariableOp", "Const", "VarHandleOp", "NoOp", "Shape", "ShapeN", "Fill"}
 
 
 def traced(model: Any, batch: int, size: Sequence[int]) -> tf.Graph:
@@ -31,7 +31,7 @@ def traced(model: Any, batch: int, size: Sequence[int]) -> tf.Graph:
 
 
 def live_bytes(graph: tf.Graph) -> int:
-    """Run through the operations in the order in which they were traced, and find the most that is held at once.
+    """Run through the operations in the order of TensorFlow's executor, and find the most that is held at once.
 
     A tensor is held from the operation that makes it to the last one that reads it. Tensors of unknown shape count
     nothing: in a step of training they are scalars and shapes.
@@ -39,7 +39,7 @@ def live_bytes(graph: tf.Graph) -> int:
     plan = []
     buffers: dict[str, str] = {}
     readers: Counter[str] = Counter()
-    for operation in graph.get_operations():
+    for operation in executed(graph):
         inputs = [buffers[tensor.name] for tensor in operation.inputs if tensor.name in buffers]
         if operation.type in _VIEWS:
             for before, after in zip(operation.inputs, operation.outputs, strict=False):
@@ -67,6 +67,28 @@ def live_bytes(graph: tf.Graph) -> int:
             if readers[name] <= 0 and name in held:
                 now -= held.pop(name)
     return most
+
+
+def executed(graph: tf.Graph) -> Iterator[Any]:
+    """The operations of a graph in the order in which they become ready, as the executor begins them.
+
+    What waits for nothing but weights is computed first, however late it is read.
+    """
+    waits: dict[str, int] = {}
+    followers: dict[str, list[Any]] = defaultdict(list)
+    for operation in graph.get_operations():
+        before = {tensor.op.name for tensor in operation.inputs} | {other.name for other in operation.control_inputs}
+        waits[operation.name] = len(before)
+        for name in before:
+            followers[name].append(operation)
+    ready = deque(operation for operation in graph.get_operations() if not waits[operation.name])
+    while ready:
+        operation = ready.popleft()
+        yield operation
+        for follower in followers[operation.name]:
+            waits[follower.name] -= 1
+            if not waits[follower.name]:
+                ready.append(follower)
 
 
 def _bytes(tensor: Any) -> int:

@@ -41,6 +41,12 @@ SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 LITE = {"backbone": "efficientnet_lite0", "output_stride": 16, "head_channels": 128}
 # What the names of comparisons between networks begin with.
 NETWORKS = "networks"
+# Has memory go back to the system when a tensor is freed, which TensorFlow's own allocator keeps.
+FREEING = {
+    "TF_ONEDNN_USE_SYSTEM_ALLOCATOR": "1",
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+}
 # The largest slope of time and memory against pixels, both in logarithms, that counts as linear growth.
 GROWTH = 1.05
 
@@ -72,7 +78,10 @@ def comparisons() -> dict[str, dict[str, Settings]]:
                 "beside probabilities": {**settings, **more, "size": size, "probabilities": True},
             }
     step = {"what": "train", "network": "cacnet", "size": 256, "batch": 2, "classes": CLASSES}
-    again = {"this package, recompute": {**step, "by": "ours", "recompute": True}}
+    again = {
+        "this package, recompute": {**step, "by": "ours", "recompute": True},
+        "this package, freed memory given back": {**step, "by": "ours", "environment": FREEING},
+    }
     found["step of training cacnet 2x256x256"] = {**again, **_beside_pytorch(step)}
     many = {**step, "by": "ours", "size": 512, "batch": 8, **LITE}
     found["step of training with recompute 8x512x512, EfficientNet-Lite0"] = {
@@ -93,11 +102,12 @@ def comparisons() -> dict[str, dict[str, Settings]]:
         "MeanIoU and PixelAccuracy": {**predicted, "what": "metrics"},
         "forward pass": predicted,
     }
-    single = {**predicted, "what": "evaluate", "size": 256, "scales": (1.0,)}
-    found["evaluation by scales, 256x256"] = {
-        "0.5 to 1.75 (8.69 times the pixels)": {**single, "scales": SCALES},
-        "1.0": single,
-    }
+    for size in (256, 512):
+        single = {**predicted, "what": "evaluate", "size": size, "scales": (1.0,)}
+        found[f"evaluation by scales, {size}x{size}"] = {
+            "0.5 to 1.75 (8.69 times the pixels)": {**single, "scales": SCALES},
+            "1.0": single,
+        }
     # Networks that differ, so that time and memory are compared, and nothing else.
     for name, settings in (
         ("predict 1x512x512", {"what": "predict", "size": 512, "batch": 1, "classes": CLASSES}),
@@ -131,8 +141,10 @@ class Process:
     """A subject that waits for its turn."""
 
     def __init__(self, settings: Settings) -> None:
-        command = [sys.executable, str(HERE / "subjects.py"), json.dumps({**settings, "threads": THREADS})]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        given = dict(settings)
+        own = given.pop("environment", {})
+        command = [sys.executable, str(HERE / "subjects.py"), json.dumps({**given, "threads": THREADS})]
+        environment = {**os.environ, **own, "OMP_NUM_THREADS": str(THREADS), "TF_CPP_MIN_LOG_LEVEL": "3"}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, bufsize=1
         )

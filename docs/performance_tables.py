@@ -184,7 +184,7 @@ def what_fits() -> str:
             continue
         images = " | ".join(str(count) for count in found["images"].values())
         lines.append(f"| {name} | {found['image_bytes'] / 1e9:.2f} | {images} |")
-    lines += ["", "| step of 2 images, beyond one of 64x64 | predicted | measured | ratio |", "|---|---:|---:|---:|"]
+    lines += ["", "| step of 2 images, beyond one of 256x256 | predicted | measured | ratio |", "|---|---:|---:|---:|"]
     for one in result["check"]:
         name = f"{one['size']}x{one['size']}{', recompute' if one['recompute'] else ''}"
         lines.append(f"| {name} | {one['predicted_mb']} MiB | {one['measured_mb']} MiB | {one['ratio']:.2f} |")

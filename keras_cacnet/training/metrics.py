@@ -64,7 +64,7 @@ class _ConfusionMetric(_SegmentationMetric):
         ids, counts, wrong = read_masks(y_true, y_pred, self.ignore_class)
         no_answer = ops.logical_and(counts, ops.any(ops.isnan(y_pred), axis=-1))
         cells = self.num_classes**2
-        cell = ids * self.num_classes + ops.cast(ops.argmax(y_pred, axis=-1), "int32")
+        cell = ids * self.num_classes + _largest(y_pred)
         cell = ops.reshape(ops.where(counts, cell, cells), (-1,))
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
@@ -86,6 +86,16 @@ class _ConfusionMetric(_SegmentationMetric):
 
     def get_config(self) -> dict[str, Any]:
         return {"num_classes": self.num_classes, **super().get_config()}
+
+
+def _largest(logits: Any) -> Any:
+    """The class of the largest logit, int32; of equal ones the first, as in predictions."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.cast(ops.argmax(logits, axis=-1), "int32")
+    import tensorflow as tf
+
+    # Keras' own tells -0.0 from 0.0, by several arrays of the size of the logits.
+    return tf.argmax(logits, axis=-1, output_type=tf.int32)
 
 
 @keras.saving.register_keras_serializable("keras_cacnet")

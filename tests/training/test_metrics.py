@@ -39,6 +39,14 @@ def test_equal_counting_over_batches_with_void_and_absent_classes():
         )
 
 
+@pytest.mark.parametrize("make", [MeanIoU, PixelAccuracy])
+def test_of_equal_logits_the_first_is_taken_as_in_predictions(make):
+    """-0.0 and 0.0 are equal in NumPy, in `tf.argmax` and so in exports; Keras' own argmax takes the second."""
+    metric = make(2)
+    metric.update_state(np.zeros((1, 1, 1), "uint8"), np.array([[[[-0.0, 0.0]]]], "float32"))
+    assert float(metric.result()) == 1
+
+
 def test_counts_stay_whole_beyond_what_floats_hold():
     metric = MeanIoU(2)
     metric.confusion.assign([[2**31, 0], [0, 0]])

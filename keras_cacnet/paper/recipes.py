@@ -158,8 +158,8 @@ BESIDE_SETTINGS = (
 )
 """Choices of ours that are no settings of a recipe. Those of the network are in docs/paper.md."""
 
-# Summed over the results of all operations of the traced network that have four axes; not measured on a GPU.
-_GPU = "one GPU with {} GB: a step keeps some {} GB of features in float32 (estimated from the graph, not run yet)"
+# By benchmarks/what_fits.py, from the traced step.
+_GPU = "one GPU with {} GB: a step takes some {} GB in float32 (predicted from its graph, not run yet)"
 
 _PASCAL_CONTEXT = Recipe(weights="imagenet")
 _VOC = replace(_PASCAL_CONTEXT, backbone="resnet101", split="trainaug", epochs=80, learning_rate=0.002)
@@ -199,28 +199,28 @@ PAPER_RECIPES = (
         "the FCN baseline of Table 1: neither CaC modules nor pooled branch",
         replace(_PASCAL_CONTEXT, num_heads=0, global_pooling=False),
         _printed(1, "FCN", _CONTEXT_VAL),
-        (48, 29),
+        (32, 21),
     ),
     _pascal_context(
         "pascal_context_cac_resnet50",
         "CaC-Net without the pooled branch, Table 1",
         replace(_PASCAL_CONTEXT, global_pooling=False),
         _printed(1, "CaC", _CONTEXT_VAL),
-        (48, 34),
+        (32, 23),
     ),
     _pascal_context(
         "pascal_context_resnet50",
         "CaC-Net with ResNet-50, Tables 1 and 8",
         _PASCAL_CONTEXT,
         _printed(1, "CaC + GP", _CONTEXT_VAL),
-        (48, 34),
+        (32, 24),
     ),
     _pascal_context(
         "pascal_context_resnet101",
         "CaC-Net with ResNet-101, Tables 1 and 8",
         replace(_PASCAL_CONTEXT, backbone="resnet101"),
         _printed(1, "CaC + GP, ResNet-101", _CONTEXT_VAL),
-        (80, 57),
+        (48, 39),
     ),
     PaperRecipe(
         name="voc2012_resnet101",
@@ -228,7 +228,7 @@ PAPER_RECIPES = (
         data="voc2012",
         num_classes=21,
         recipe=_VOC,
-        hardware=_GPU.format(80, 55),
+        hardware=_GPU.format(48, 37),
         protocol=_WINDOWS_512,
         origins={"split": paper("Section 4.3: 10,582 images")},
     ),
@@ -238,7 +238,7 @@ PAPER_RECIPES = (
         data="voc2012",
         num_classes=21,
         recipe=replace(_VOC, weights=None, split="trainval", validation_split=None, epochs=50, learning_rate=0.0002),
-        hardware=_GPU.format(80, 55),
+        hardware=_GPU.format(48, 37),
         paper=_printed(10, "Ours", "test server, several scales and flip"),
         protocol=_WINDOWS_512,
         archive="voc2012.tgz",
@@ -257,7 +257,7 @@ PAPER_RECIPES = (
         data="ade20k",
         num_classes=150,
         recipe=_ADE20K,
-        hardware=_GPU.format(141, 76),
+        hardware=_GPU.format(80, 53),
         protocol=_WINDOWS_576,
         archive="ade20k.zip",
         paper=_printed(9, "Ours", "val, several scales and flip"),

@@ -81,6 +81,7 @@ def comparisons() -> dict[str, dict[str, Settings]]:
     again = {
         "this package, recompute": {**step, "by": "ours", "recompute": True},
         "this package, freed memory given back": {**step, "by": "ours", "environment": FREEING},
+        "this package, both": {**step, "by": "ours", "recompute": True, "environment": FREEING},
     }
     found["step of training cacnet 2x256x256"] = {**again, **_beside_pytorch(step)}
     many = {**step, "by": "ours", "size": 512, "batch": 8, **LITE}

@@ -7,6 +7,7 @@ python docs/tables.py --write     # puts those between marks into results.md and
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from performance_tables import RESULTS, TABLES, fill_performance, read
 
@@ -118,7 +119,22 @@ def resolution(name: str) -> str:
     return "\n".join(lines)
 
 
+def variants(name: str) -> str:
+    """Other starts and rates of the re-weighting against CaC-Net and its control, of one `variants_NAME.json`, in %."""
+    lines = ["| | mIoU | less `Ours` | less `None` | seeds |", "|---|---:|---:|---:|---:|"]
+    for title, found in read(f"variants_{name}.json")["variants"].items():
+        cells = [f"{100 * found['mean']:.2f}", *(_difference(found[key]) for key in ("less_ours", "less_control"))]
+        lines.append(f"| {title} | {' | '.join(cells)} | {len(found['mean_iou'])} |")
+    return "\n".join(lines)
+
+
+def _difference(found: dict[str, Any]) -> str:
+    ends = found["interval"]
+    return f"{100 * found['mean']:+.2f}" + (f" [{100 * ends[0]:+.2f}, {100 * ends[1]:+.2f}]" if ends else "")
+
+
 _FILES = {"ablation": "ablation", "ablation_classes": "ablation", "weighting": "weighting", "resolution": "resolution"}
+_FILES |= {"variants": "variants"}
 _MARKED = re.compile(rf"(<!-- ({'|'.join(_FILES)}) (\w+) -->\n).*?(<!-- end -->)", re.S)
 
 

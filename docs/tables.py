@@ -133,8 +133,11 @@ def _difference(found: dict[str, Any]) -> str:
     return f"{100 * found['mean']:+.2f}" + (f" [{100 * ends[0]:+.2f}, {100 * ends[1]:+.2f}]" if ends else "")
 
 
-_FILES = {"ablation": "ablation", "ablation_classes": "ablation", "weighting": "weighting", "resolution": "resolution"}
-_FILES |= {"variants": "variants"}
+# What the names of their JSON begin with, by table.
+_FILES = {
+    **{name: name for name in ("ablation", "weighting", "resolution", "variants")},
+    "ablation_classes": "ablation",
+}
 _MARKED = re.compile(rf"(<!-- ({'|'.join(_FILES)}) (\w+) -->\n).*?(<!-- end -->)", re.S)
 
 

@@ -386,22 +386,26 @@ def test_setting_the_state_of_a_scaled_optimizer_sets_the_inner_one_too():
     assert float(other.inner_optimizer.momentums[0].value[0]) > 3
 
 
+def operations_of_an_update(optimizer):
+    """What a graph has that applies a gradient of 50 x 50 to a weight."""
+    weight = keras.Variable(np.ones((50, 50), "float32"))
+    optimizer.build([weight])
+    step = tf.function(lambda gradient: optimizer.apply([gradient], [weight]), autograph=False)
+    return step.get_concrete_function(tf.TensorSpec((50, 50), tf.float32, name="gradient")).graph.get_operations()
+
+
 @pytest.mark.parametrize("make", [SGD, AdamW])
 @pytest.mark.parametrize("use_ema", [False, True])
 def test_an_update_begins_with_its_gradient(make, use_ema):
     """What does not wait for it is computed when a step begins, and held for all weights to its end."""
-    weight = keras.Variable(np.ones((50, 50), "float32"))
-    optimizer = make(0.1, weight_decay=0.1, use_ema=use_ema)
-    optimizer.build([weight])
-    step = tf.function(lambda gradient: optimizer.apply([gradient], [weight]), autograph=False)
-    graph = step.get_concrete_function(tf.TensorSpec((50, 50), tf.float32, name="gradient")).graph
+    operations = operations_of_an_update(make(0.1, weight_decay=0.1, use_ema=use_ema))
     waiting = {"gradient"}
-    for operation in graph.get_operations():
+    for operation in operations:
         before = [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
         waiting |= {operation.name for other in before if other.name in waiting}
     large = [
         operation
-        for operation in graph.get_operations()
+        for operation in operations
         if any(tensor.shape.as_list() == [50, 50] for tensor in operation.outputs if tensor.dtype == tf.float32)
     ]
     early = [operation.name for operation in large if operation.name not in waiting]
@@ -411,11 +415,7 @@ def test_an_update_begins_with_its_gradient(make, use_ema):
 
 def test_no_second_buffer_is_made():
     """One operation writes m and w where they lie."""
-    weight = keras.Variable(np.ones((50, 50), "float32"))
-    optimizer = SGD(0.1)
-    optimizer.build([weight])
-    step = tf.function(lambda gradient: optimizer.apply([gradient], [weight]), autograph=False)
-    operations = step.get_concrete_function(tf.TensorSpec((50, 50), tf.float32)).graph.get_operations()
+    operations = operations_of_an_update(SGD(0.1))
     written = [operation for operation in operations if "Assign" in operation.type or "Apply" in operation.type]
     large = [one.type for one in written if one.inputs[-1].shape.rank == 2 or "Momentum" in one.type]
     assert large == ["ResourceApplyMomentum"]

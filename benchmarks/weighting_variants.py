@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import keras
 from keras import ops
 
 from keras_cacnet.cli import main as keras_cacnet
 from keras_cacnet.files import write_json
 from keras_cacnet.layers import CaCLayer
+from keras_cacnet.models.heads import cacnet
 from keras_cacnet.paper.ablation_statistics import paired_difference, spread
 from keras_cacnet.training import compiling
 
@@ -51,11 +53,32 @@ def rate(factor: float) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def before_relu() -> Iterator[None]:
+    """Let a head's ReLU follow its re-weighting: relu(X W) is relu(X) W, so W alone comes of features of both signs."""
+    conv_norm_relu, reweighting_layer = cacnet.conv_norm_relu, cacnet.reweighting_layer
+
+    def without_relu(x: Any, channels: int, size: int, name: str, context: Any) -> Any:
+        found = conv_norm_relu(x, channels, size, name, context)
+        return found._keras_history.operation.input if name.startswith("head_") else found
+
+    def with_relu(*args: Any, name: str, dtype: Any, **settings: Any) -> Callable[[Any], Any]:
+        layer = reweighting_layer(*args, name=name, dtype=dtype, **settings)
+        return lambda x: keras.layers.ReLU(name=f"{name}_relu", dtype=dtype)(layer(x))
+
+    with (
+        patch.object(cacnet, "conv_norm_relu", without_relu),
+        patch.object(cacnet, "reweighting_layer", with_relu),
+    ):
+        yield
+
+
 VARIANTS: dict[str, Callable[[], Any]] = {
     "gamma from 1/3": lambda: gamma(1 / 3),
     "gamma from 0": lambda: gamma(0.0),
     "query and key at 10 times the rate": lambda: rate(10.0),
     "query and key at a tenth of the rate": lambda: rate(0.1),
+    "W from X before its ReLU": before_relu,
 }
 
 

@@ -1,6 +1,7 @@
 """The named recipes against the paper's words, and their commands against the command line that reads them."""
 
 import argparse
+import json
 import re
 import shlex
 from dataclasses import fields
@@ -49,6 +50,20 @@ def test_settings_are_the_papers(name):
     assert (recipe.auxiliary_weight, recipe.dropout, recipe.head_factor) == (0.2, 0.1, 10.0)
     # Only fine-tuning starts from another network than ImageNet's.
     assert recipe.weights == (None if published.starts_from else "imagenet")
+
+
+@pytest.mark.parametrize("name", ["pascal_context_resnet50", "pascal_context_resnet101", "ade20k_resnet101"])
+def test_memory_is_what_the_benchmark_predicts(name):
+    published = recipe_named(name)
+    results = Path(__file__).parents[2] / "benchmarks" / "results" / "what_fits.json"
+    found = json.loads(results.read_text())["recipes"][f"{name}, float32"]
+    # weights, momentum and gradients, and what every image of the batch holds
+    predicted = (3 * found["weights_bytes"] + published.recipe.batch_size * found["image_bytes"]) / 1e9
+    said = re.search(r"one GPU with (\d+) GB: a step takes some (\d+) GB", published.hardware)
+    assert said is not None
+    device, step = map(int, said.groups())
+    assert abs(step - predicted) < 1  # whole GB
+    assert predicted + 2 < device  # CUDA, cuDNN and fragmentation
 
 
 @pytest.mark.parametrize("name", PAPER)

@@ -94,7 +94,7 @@ def comparisons() -> dict[str, dict[str, Settings]]:
             f"operation {'x'.join(map(str, OPERATION))}, forward",
             {"what": "operation", "shape": OPERATION, "gradient": False},
         ),
-        ("step of training cacnet 2x256x256", step),
+        *((f"step of training {network} 2x256x256", {**step, "network": network}) for network in ("fcn", "cacnet")),
     ):
         plain = {**settings, "by": "ours"}
         found[f"compiled by XLA, {name}"] = {"XLA": {**plain, "xla": True}, "plain graph": plain}

@@ -59,7 +59,7 @@ class Sizes(NamedTuple):
 
 
 GPU = Sizes((16, 64, 64, 512), 16, 512, 2**31)
-CPU = Sizes((1, 64, 64, 512), 1, 256, 2**28)
+CPU = Sizes((1, 64, 64, 512), 2, 256, 2**28)
 
 Subject = Callable[[], Any]
 Work = tuple[Any, tuple[Any, ...]]

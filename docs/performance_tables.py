@@ -99,14 +99,14 @@ def _under_jax(name: str) -> str:
         forms = {form.replace("compiled, channels last", "compiled"): found for form, found in subject["forms"].items()}
         own = forms["JAX, this package"]
         theirs = {form: found for form, found in forms.items() if form.startswith("PyTorch")}
-        fastest = min(theirs.values(), key=lambda found: found["median"])
+        fastest = min(theirs.values(), key=lambda found: found["median"], default=None)
         floor = subject["floor_s"]
         cells = ["" if floor is None else f"{1e3 * floor:.3f}"]
         cells += [f"{1e3 * forms[form]['median']:.3g}" if form in forms else "" for form in columns]
-        cells.append(f"{own['median'] / fastest['median']:.2f}")
-        cells += [
-            "" if found["memory_mb"] is None else f"{found['memory_mb'] / 1024:.2f} GiB" for found in (own, fastest)
-        ]
+        cells.append("" if fastest is None else f"{own['median'] / fastest['median']:.2f}")
+        for found in (own, fastest):
+            memory = found and found["memory_mb"]
+            cells.append("" if memory is None else f"{memory / 1024:.2f} GiB")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

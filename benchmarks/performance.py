@@ -241,21 +241,19 @@ def main() -> None:
     parser.add_argument("--only", default="", help="a word in the name of the comparisons to run")
     parser.add_argument("--output", type=Path, default=HERE / "results" / "performance.json")
     options = parser.parse_args()
-    result: dict[str, Any] = {"comparisons": {}, "growth": {}}
-    if options.output.is_file():
-        result = json.loads(options.output.read_text())
+    result: dict[str, Any] = json.loads(options.output.read_text()) if options.output.is_file() else {}
+    for part, names in (("comparisons", comparisons()), ("growth", growths())):
+        # None where it was not run, so that the page says so.
+        result[part] = {name: result.get(part, {}).get(name) for name in names}
     result["machine"] = {"processors": os.cpu_count(), "architecture": platform.machine(), "threads": THREADS}
     versions = result.setdefault("versions", {"python": platform.python_version()})
     for name, subjects in comparisons().items():
-        # So that the page says what was not run.
-        result["comparisons"].setdefault(name, None)
         if options.only in name:
             found = compared(subjects, options.rounds, versions)
             result["comparisons"][name] = {"rounds": options.rounds, "subjects": found}
             print(name, json.dumps({key: value.get("ratio") for key, value in found.items()}), flush=True)
             options.output.write_text(json.dumps(result, indent=2) + "\n")
     for name, sizes in growths().items():
-        result["growth"].setdefault(name, None)
         if options.only in name:
             result["growth"][name] = grown(sizes, min(3, options.rounds))
             print(name, json.dumps(result["growth"][name]["slopes"]), flush=True)

@@ -128,6 +128,17 @@ def variants(name: str) -> str:
     return "\n".join(lines)
 
 
+def finetune(name: str) -> str:
+    """The IoU of every class that counts after `laptop`, of one `laptop_NAME.json`, and after `finetune`, in %."""
+    before = {row["name"]: row["iou"] for row in read(f"laptop_{name}.json")["classes"] if row["counts"]}
+    after = {row["name"]: row["iou"] for row in read(f"finetune_{name}.json")["classes"] if row["name"] in before}
+    means = [sum(scores.values()) / len(before) for scores in (before, after)]
+    lines = ["| IoU in % | `laptop` | `finetune` | difference |", "|---|---:|---:|---:|"]
+    for one, first, then in [("**mean**", *means), *((one, before[one], after[one]) for one in before)]:
+        lines.append(f"| {one} | {100 * first:.1f} | {100 * then:.1f} | {100 * (then - first):+.1f} |")
+    return "\n".join(lines)
+
+
 def _difference(found: dict[str, Any]) -> str:
     ends = found["interval"]
     return f"{100 * found['mean']:+.2f}" + (f" [{100 * ends[0]:+.2f}, {100 * ends[1]:+.2f}]" if ends else "")
@@ -135,7 +146,7 @@ def _difference(found: dict[str, Any]) -> str:
 
 # What the names of their JSON begin with, by table.
 _FILES = {
-    **{name: name for name in ("ablation", "weighting", "resolution", "variants")},
+    **{name: name for name in ("ablation", "weighting", "resolution", "variants", "finetune")},
     "ablation_classes": "ablation",
 }
 _MARKED = re.compile(rf"(<!-- ({'|'.join(_FILES)}) (\w+) -->\n).*?(<!-- end -->)", re.S)

@@ -99,7 +99,7 @@ RECIPES = {
             steps=1000,
             hardware="a GPU, or a CPU and patience",
             time="an hour on a CPU",
-            accuracy="2 to 3 points of pixel accuracy more than laptop on CamVid at half size, in 264 steps",
+            accuracy="mIoU 0.53 on VOC at half size where laptop has 0.51, after 513 steps",
             starts_from="laptop",
         ),
         PurposeRecipe(

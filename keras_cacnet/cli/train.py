@@ -121,11 +121,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"note: there is no run in {output} yet, it begins")
     _train(recipe, dataset, output, options, strategy, (str(data), data_dir, name), start_from)
     print(f"run: {output}")
+    scored = recipe.validation_split if recipe.validation_split in dataset.splits else None
     if not options.no_report and is_chief(strategy):
-        _report(output, dataset)
+        _report(output, dataset, scored)
     if purpose and purpose.next:
         print(f"better still: {purpose.next}")
-    scored = recipe.validation_split if recipe.validation_split in dataset.splits else None
     print(f"next: {_next_command(recipe, published, output, str(data), data_dir, scored)}")
     return 0
 
@@ -161,7 +161,7 @@ def _train(
         train(job, strategy, options.verbose)
 
 
-def _report(output: str, dataset: SegmentationDataset) -> None:
+def _report(output: str, dataset: SegmentationDataset, scored: str | None) -> None:
     """Write the page of the run; whatever is wrong with it, the run is there."""
     from keras_cacnet.report import write_report
 
@@ -171,10 +171,11 @@ def _report(output: str, dataset: SegmentationDataset) -> None:
     except (ValueError, OSError) as error:
         print(f"note: there is no report: {error}")
         return
-    print(
-        f"report: {page}, {_REPORTED} validation images at most, in {time.perf_counter() - start:.0f} s (--no-report "
-        f"leaves it out); over all of them: {shlex.join(['keras-cacnet', 'report', output])}"
-    )
+    written = f"report: {page}, in {time.perf_counter() - start:.0f} s (--no-report leaves it out)"
+    if scored:
+        again = shlex.join(["keras-cacnet", "report", output])
+        written += f", over {_REPORTED} images of {scored} at most; over all of them: {again}"
+    print(written)
 
 
 def _notes(recipe: Recipe, dataset: SegmentationDataset, published: PaperRecipe | None, started: bool) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from keras_cacnet import evaluation, files
-from keras_cacnet.cli import main
+from keras_cacnet.cli import main, train
 from keras_cacnet.training import Run
 from small_networks import small_networks
 
@@ -36,6 +36,15 @@ def test_train_leaves_a_page(workplace):
     page = (workplace / "run" / "report.html").read_text()
     assert "2 of val" in page or "all images of val" in page
     assert page.count("<img") == 3 * 2 + 2 * 6  # the better and the worse of two images, and six crops
+
+
+@pytest.mark.parametrize("scored", [None, "val"])
+def test_train_says_of_which_images_its_page_is(scored, monkeypatch, capsys):
+    monkeypatch.setattr("keras_cacnet.report.write_report", lambda *_, **__: "run/report.html")
+    train._report("run", None, scored)
+    said = capsys.readouterr().out
+    assert said.startswith("report: run/report.html, in 0 s")
+    assert ("12 images of val at most; over all of them: keras-cacnet report run" in said) == (scored == "val")
 
 
 def test_check_exits_by_what_it_finds(workplace, tmp_path, capsys):

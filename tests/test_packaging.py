@@ -1,5 +1,6 @@
 """The wheel, and the package in an environment of its own."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -51,8 +52,12 @@ def test_the_wheel_works_in_an_environment_of_its_own(wheel, tmp_path, version):
     if version not in pythons():
         pytest.skip(f"there is no Python {version} here")
 
+    # With a checkout on it pip would find the package installed already.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
     def run(*command):
-        result = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, cwd=tmp_path)
+        words = [*map(str, command)]
+        result = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
         assert result.returncode == 0, result.stderr
         return result.stdout.strip()
 

@@ -30,11 +30,12 @@ class AddCommand(Protocol):
     def __call__(self, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser: ...
 
 
-def add_data(parser: argparse.ArgumentParser, required: bool) -> None:
+def add_data(parser: argparse.ArgumentParser, required: bool, otherwise: str = "") -> None:
     parser.add_argument(
         "--data",
         required=required,
-        help="a folder of images and labels, voc2012, pascal_context/60 or /59, ade20k, or scenes",
+        help="a folder of images and labels, voc2012, pascal_context/60 or /59, ade20k, or scenes"
+        + (f" (default: {otherwise})" if otherwise else ""),
     )
     parser.add_argument("--data-dir", type=Path, help="the folder with VOCdevkit; of scenes, where they are kept")
 

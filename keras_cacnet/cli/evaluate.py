@@ -9,7 +9,7 @@ def add(command: AddCommand) -> None:
     """Add the command to the parser."""
     parser = command("evaluate", run, "score a run, on whole images or by scales, mirror images and windows")
     add_run(parser)
-    add_data(parser, required=True)
+    add_data(parser, required=False, otherwise="the run's")
     parser.add_argument("--split", default="val", help="split to score")
     parser.add_argument(
         "--absent",
@@ -36,8 +36,14 @@ def run(options: argparse.Namespace) -> int:
     wanted = {name: writable_file(path) for name in ("json", "markdown") if (path := getattr(options, name))}
     trained = Run(options.run)
     protocol = protocol_of(options, trained)
-    dataset = open_dataset(options.data, options.data_dir)
-    trained.require_classes(dataset.classes, options.data)
+    data, data_dir = trained.data(options.data, options.data_dir)
+    try:
+        dataset = open_dataset(data, data_dir)
+    except (ValueError, OSError) as error:
+        if options.data:
+            raise
+        raise ValueError(f"{error} ({options.run} was trained on them; --data names others)") from error
+    trained.require_classes(dataset.classes, data)
     source = dataset.source(options.split)
     for seen in trained.config.get("trained_on", ()):
         if shares_images(dataset, options.split, seen.removeprefix(f"{dataset.name}/")):
@@ -57,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     print(report.to_text(protocol))
     facts = {
         "run": options.run,
-        "data": options.data,
+        "data": data,
         "split": options.split,
         "checkpoint": options.checkpoint,
     }

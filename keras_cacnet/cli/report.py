@@ -16,7 +16,7 @@ def add(command: AddCommand) -> None:
     """Add the command to the parser."""
     parser = command("report", run, "write a run's page: scores, curves, images and settings in one HTML file")
     parser.add_argument("run", metavar="RUN", help="folder that train wrote")
-    add_data(parser, required=False)
+    add_data(parser, required=False, otherwise="the run's")
     parser.add_argument("--split", help="split to score (default: the run's validation split)")
     parser.add_argument("--images", type=int, metavar="N", help="predict N images of the split only (default: all)")
     parser.add_argument("--output", metavar="FILE", help="the page (default: RUN/report.html)")
@@ -45,7 +45,7 @@ def _data(options: argparse.Namespace, trained: Run) -> SegmentationDataset | No
     if options.data:
         return open_dataset(options.data, options.data_dir)
     try:
-        return open_dataset(trained.config["data"], options.data_dir or trained.config.get("data_dir"))
+        return open_dataset(*trained.data(data_dir=options.data_dir))
     except (ValueError, OSError) as error:
         print(f"note: {error}")
         return None

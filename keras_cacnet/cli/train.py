@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         trained = Run(output)
         recipe = published.recipe if published else trained.recipe
         name = trained.config["recipe_name"]
-        data, data_dir = options.data or trained.config["data"], data_dir or trained.config["data_dir"]
+        data, data_dir = trained.data(options.data, data_dir)
         if name and name not in RECIPES:
             published = published or recipe_named(name)
     elif data is None:

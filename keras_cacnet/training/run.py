@@ -123,6 +123,22 @@ class Run:
         """
         return with_record(load_checkpoint(self.checkpoint(which), compile), self.path)
 
+    def data(self, data: str | None = None, data_dir: str | os.PathLike[str] | None = None) -> tuple[str, str | None]:
+        """Name the data of the run, as `open_dataset` takes them, or others that are given.
+
+        Args:
+            data: the name or the folder of others.
+            data_dir: where they lie, or where the run's lie now.
+
+        Returns:
+            Name or folder, and where it lies.
+        """
+        config = self.config
+        lies = None if data_dir is None else os.fspath(data_dir)
+        if data not in (None, config["data"]):
+            return data, lies
+        return config["data"], lies or config["data_dir"]
+
     def require_classes(self, classes: ClassTable, owner: str) -> None:
         """Refuse other classes than those of the run.
 

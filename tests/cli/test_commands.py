@@ -71,6 +71,24 @@ def test_evaluate_writes_what_it_prints(workplace, capsys):
     assert "dev" in capsys.readouterr().err
 
 
+def test_evaluate_takes_the_data_of_the_run(workplace, tmp_path, capsys):
+    words = ["evaluate", str(workplace / "run"), "--json", str(tmp_path / "scores.json")]
+    assert main([*words, "--data", str(workplace / "coast")]) == 0
+    named = json.loads((tmp_path / "scores.json").read_text())
+    assert main(words) == 0
+    assert json.loads((tmp_path / "scores.json").read_text()) == named
+    moved = tmp_path / "moved"
+    shutil.copytree(workplace / "run", moved)
+    config = json.loads((moved / "config.json").read_text())
+    (moved / "config.json").write_text(json.dumps(config | {"data": str(tmp_path / "gone")}))
+    capsys.readouterr()
+    assert main(["evaluate", str(moved)]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'gone'}: does not exist" in error
+    assert f"({moved} was trained on them; --data names others)" in error
+    assert main(["evaluate", str(moved), "--data", str(workplace / "coast")]) == 0
+
+
 def test_evaluate_by_scales_and_windows(workplace, capsys):
     output, table, pictures = (workplace / name for name in ("protocol.json", "protocol.md", "predicted"))
     words = ["evaluate", str(workplace / "run"), "--data", str(workplace / "coast"), "--json", str(output)]

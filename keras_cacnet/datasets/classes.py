@@ -227,12 +227,13 @@ class ClassTable:
 
         Example:
             >>> ClassTable(("sky",), ((90, 160, 220),), ids=(1,), void_ids=(0,)).to_json()
-            {'classes': [{'id': 1, 'name': 'sky', 'color': [90, 160, 220]}], 'void_ids': [0]}
+            {'classes': [{'id': 1, 'name': 'sky', 'color': [90, 160, 220]}], 'void_ids': [0], 'void_palette': []}
         """
         rows = zip(self.ids, self.names, self.palette, strict=True)
         return {
             "classes": [{"id": i, "name": name, "color": list(color)} for i, name, color in rows],
             "void_ids": list(self.void_ids),
+            "void_palette": [list(color) for color in self.void_palette],
         }
 
     @classmethod
@@ -260,6 +261,7 @@ class ClassTable:
                 palette=tuple(tuple(row["color"]) for row in rows),
                 ids=tuple(row["id"] for row in rows),
                 void_ids=tuple(value["void_ids"]),
+                void_palette=tuple(value.get("void_palette", ())),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(

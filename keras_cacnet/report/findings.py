@@ -86,7 +86,7 @@ def find(
     notes = []
     found = Findings(counted, basis)
     if chosen is not None and (split is not None or chosen in dataset.splits):
-        found = _scored(run, dataset.source(chosen), chosen, images, found if split is None else Findings())
+        found = _scored(run, dataset, chosen, images, found if split is None else Findings())
     else:
         notes.append("there are no validation images, so nothing is scored")
     frequencies = {}
@@ -109,15 +109,16 @@ def _counted(run: Run) -> tuple[Report | None, str]:
     )
 
 
-def _scored(run: Run, source: Source, split: str, images: int | None, found: Findings) -> Findings:
+def _scored(run: Run, dataset: SegmentationDataset, split: str, images: int | None, found: Findings) -> Findings:
     network = run.load_model("best")
+    source, classes = dataset.source(split), dataset.classes
     chosen: Any = spread(source, images) if images is not None and images < len(source) else source
     size = run.recipe.input_size
     ranked: list[tuple[float, int, np.ndarray]] = []
 
     def keep(index: int, ids: np.ndarray) -> None:
-        _, truth = read_example(chosen[index], run.classes)
-        score = _mean_iou(ids, truth, run.classes)
+        _, truth = read_example(chosen[index], classes)
+        score = _mean_iou(ids, truth, classes)
         if not np.isnan(score):
             ranked.append((score, index, ids))
             ranked.sort(key=lambda one: one[0])
@@ -126,8 +127,8 @@ def _scored(run: Run, source: Source, split: str, images: int | None, found: Fin
 
     scores = evaluate(
         network,
-        evaluation_batches(chosen, run.classes),
-        run.classes,
+        evaluation_batches(chosen, classes),
+        classes,
         protocol=replace(run.protocol, crop_size=size) if size else run.protocol,
         count=len(chosen),
         origin=lambda index: chosen[index].image_origin,
@@ -142,7 +143,7 @@ def _scored(run: Run, source: Source, split: str, images: int | None, found: Fin
     half = max(1, len(ranked) // 2)
     worst = ranked[: min(_EXAMPLES, half)]
     best = ranked[len(worst) :][-_EXAMPLES:][::-1]
-    shown = [[_shown(chosen[index], run.classes, ids, score) for score, index, ids in part] for part in (best, worst)]
+    shown = [[_shown(chosen[index], classes, ids, score) for score, index, ids in part] for part in (best, worst)]
     return replace(found, scores=scores, basis=basis, best=shown[0], worst=shown[1])
 
 
@@ -162,6 +163,6 @@ def _frequencies(source: Source, classes: ClassTable, most: int | None) -> np.nd
     counts = np.zeros(256, "int64")
     for example in spread(source, len(source) if most is None else most):
         if example.mask is not None:
-            ids = classes.to_training(read_mask(example.mask, example.mask_origin), example.mask_origin)
+            ids = classes.to_training(read_mask(example.mask, example.mask_origin, classes), example.mask_origin)
             counts += np.bincount(ids.ravel(), minlength=256)
     return counts[: len(classes)]

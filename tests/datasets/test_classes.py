@@ -80,3 +80,8 @@ def test_equal_tables_are_equal_and_hash_alike():
     one, other = (ClassTable(("a",), ((0, 0, 0),), (0,)) for _ in range(2))
     assert one == other
     assert hash(one) == hash(other)
+
+
+def test_json_keeps_the_colours_that_are_void():
+    table = ClassTable(("sky",), ((90, 160, 220),), ids=(1,), void_palette=((0, 0, 0), (1, 2, 3)))
+    assert ClassTable.from_json(table.to_json()).void_palette == ((0, 0, 0), (1, 2, 3))

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -70,6 +71,19 @@ def dataset(place):
 @pytest.fixture(scope="module")
 def page(place, dataset):
     return Page(write_report(place / "<run>", dataset))
+
+
+def test_masks_are_read_as_the_data_writes_them(place, page, tmp_path):
+    """Other ids, and colours with one that is void: the scores are those of the same masks in the run's own ids."""
+    shutil.copytree(place / "coast", data := tmp_path / "coast")
+    colors = np.array([[90, 160, 220], [20, 60, 140], [1, 2, 3]], "uint8")
+    for path in (data / "labels").glob("*/*.png"):
+        with Image.open(path) as mask:
+            painted = Image.fromarray(colors[np.asarray(mask)])
+        painted.save(path)
+    (data / "classes.txt").write_text("5 <sky>&co 90 160 220\n7 sea 20 60 140\n9 Void 1 2 3\n")
+    found = [find(Run(place / "<run>"), open_dataset(folder)).scores for folder in (place / "coast", data)]
+    assert found[0].confusion.tolist() == found[1].confusion.tolist()
 
 
 def test_the_page_needs_nothing_but_itself(page):

@@ -108,7 +108,7 @@ if __name__ == "__main__":
         return [np.asarray(image) for image in resized]
 
     images, calibration = images_of(options.split, options.images), images_of("train", options.calibration)
-    expected = [evaluation.ids(model, image) for image in images]
+    expected = [evaluation.ids(model, image, evaluation.WHOLE) for image in images]
     for words in (["npm", "ci"], ["npm", "run", "build"]):
         subprocess.run(words, cwd=PAGE, check=True, stdout=subprocess.DEVNULL)
     files: dict[str, Any] = {}

@@ -110,7 +110,7 @@ if __name__ == "__main__":
     ]
     chosen = np.linspace(0, len(training) - 1, options.calibration).astype(int)
     calibration = [kc.datasets.read_example(training[int(index)], dataset.classes)[0] for index in chosen]
-    expected = [evaluation.ids(model, image) for image, _ in examples]
+    expected = [evaluation.ids(model, image, evaluation.WHOLE) for image, _ in examples]
     count = len(dataset.classes)
     keras_confusion = sum(confusion_of(mask, ids, count) for (_, mask), ids in zip(examples, expected, strict=True))
 

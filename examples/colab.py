@@ -217,7 +217,7 @@ print(f"pixels as in Keras: {(run(images=image[None])['class_ids'][0] == result.
 #
 # | mistake | what you see |
 # |---|---|
-# | images in 0..1 | one class nearly everywhere: to the network they are black |
+# | images in 0..1 | one class nearly everywhere, for they are black to the network; `ids`, `scores` and `Segmenter` refuse them |
 # | masks of 0 and 255 | `check` says that 255 is void; nothing but background is learnt |
 # | `CaCNet(1)` | an error: the background is a class, so a binary task has two |
 # | batches of one image | the pooled branch's batch norm has nothing to compare, and the loss does not fall; `train` refuses them |
@@ -225,8 +225,12 @@ print(f"pixels as in Keras: {(run(images=image[None])['class_ids'][0] == result.
 # | a rate for pretrained weights, and random ones | the score hardly moves; `train` warns |
 
 # %%
-wrong = kc.evaluation.ids(model, image.astype("float32") / 255)
+wrong = model.predict(image[None] / 255, verbose=0).argmax(axis=-1)
 print(f"in 0..1: {np.bincount(wrong.ravel()).max() / wrong.size:.0%} of the pixels have one class")
+try:
+    kc.evaluation.ids(model, image / 255)
+except ValueError as error:
+    print(f"ids: {error}")
 try:
     kc.CaCNet(1)
 except ValueError as error:

@@ -12,7 +12,7 @@ from keras_cacnet.datasets.classes import VOID
 from keras_cacnet.evaluation.class_ids import class_ids
 from keras_cacnet.evaluation.fusion import resample, window_scores
 from keras_cacnet.evaluation.inference import compiled, segmentation_logits
-from keras_cacnet.evaluation.protocol import WHOLE, Protocol
+from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.windows import Window, windows
 from keras_cacnet.models.interface import require_image_size
 from keras_cacnet.pipeline.augmentation import scaled_crop
@@ -26,7 +26,7 @@ _TAPS = tuple(tf.TensorSpec((None,), kind) for kind in (tf.int32, tf.int32, tf.f
 _SIZE = (tf.TensorSpec((), tf.int32),) * 2
 
 
-def scores(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) -> np.ndarray:
+def scores(model: keras.Model, image: np.ndarray, protocol: Protocol | None = None) -> np.ndarray:
     """Score every class at every pixel.
 
     The first call compiles one function for all sizes of images and windows; it lives as long as the model.
@@ -34,7 +34,8 @@ def scores(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) ->
     Args:
         model: gives logits of the size of its input.
         image: RGB in 0..255, uint8 or float.
-        protocol: how the image is shown to the network; by default once, whole, as it is.
+        protocol: how the image is shown to the network; by default `Protocol.of(model)`: once, whole, at the working
+            size of a model that was trained at one.
 
     Shapes:
         - image: (H, W, 3)
@@ -59,7 +60,7 @@ def scores(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) ->
     return np.concatenate([block for _, block in score_blocks(model, image, protocol)])
 
 
-def ids(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) -> np.ndarray:
+def ids(model: keras.Model, image: np.ndarray, protocol: Protocol | None = None) -> np.ndarray:
     """Predict the class of every pixel: that of the highest score, without ever holding the scores of all pixels.
 
     Of an image that is shown once, whole, at its own size, a network holds its logits by position and those of some
@@ -87,6 +88,7 @@ def ids(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) -> np
         (4, 6)
     """
     image = _require_image(image)
+    protocol = protocol or Protocol.of(model)
     if protocol.image_size is not None and max(image.shape[:2]) == protocol.image_size:
         protocol = replace(protocol, image_size=None)
     if protocol.plain:
@@ -103,7 +105,9 @@ def ids(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) -> np
     return found
 
 
-def score_blocks(model: keras.Model, image: np.ndarray, protocol: Protocol = WHOLE) -> Iterator[tuple[int, np.ndarray]]:
+def score_blocks(
+    model: keras.Model, image: np.ndarray, protocol: Protocol | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
     """Score an image from its top to its bottom, `BLOCK` rows at a time.
 
     The windows of all scales are visited in the order of the image's rows, so a block is finished, and given away,
@@ -123,12 +127,10 @@ def score_blocks(model: keras.Model, image: np.ndarray, protocol: Protocol = WHO
         ValueError: as `scores`, from the iteration.
     """
     image = _require_image(image)
+    protocol = protocol or Protocol.of(model)
     height, width, _ = image.shape
     taken = compiled(model, "resample", lambda _, *tensors: resample(*tensors), [_VOLUME, _TAPS, _TAPS])
-    shown = protocol.scaled_size(height, width, 1.0) if protocol.image_size is not None else (height, width)
-    pixels = tf.constant(image, tf.float32)
-    if shown != (height, width):
-        pixels = _brought_to(pixels, shown)
+    pixels, shown = _at_working_size(image, protocol)
     share = 1 / len(protocol.scales) if protocol.fusion == "softmax_mean" else 1.0
     visits: list[tuple[Window, list[Window]]] = []
     for scale in protocol.scales:
@@ -167,7 +169,7 @@ def score_blocks(model: keras.Model, image: np.ndarray, protocol: Protocol = WHO
 
 
 def weighting_maps(model: keras.Model, image: np.ndarray | None = None) -> dict[str, dict[str, Any]]:
-    """Take X, W and X* of every head, as `CaCNet.weighting_maps` gives them, of an image whole and at its own size.
+    """Take X, W and X* of every head, as `CaCNet.weighting_maps` gives them, of an image shown by `Protocol.of(model)`.
 
     Compiled, the backbone's features of a large photograph are not all held to the end.
 
@@ -188,13 +190,14 @@ def weighting_maps(model: keras.Model, image: np.ndarray | None = None) -> dict[
     """
     if not hasattr(model, "weighting_maps"):
         raise ValueError(f"model {model.name!r} has no weighting_maps: only a CaCNet has weights to show")
+    protocol = Protocol.of(model)
     if image is None:
-        image = np.random.default_rng(0).integers(0, 256, (*(model.input_size or (64, 64)), 3))
-    image = _require_image(image)
-    require_image_size(model, *image.shape[:2])
+        image, protocol = np.random.default_rng(0).integers(0, 256, (*(model.input_size or (64, 64)), 3)), Protocol()
+    pixels, shown = _at_working_size(_require_image(image), protocol)
+    require_image_size(model, *shown)
     signature = [tf.TensorSpec((1, None, None, 3), tf.float32)]
     return compiled(model, "weighting_maps", lambda model, images: model.weighting_maps(images), signature)(
-        image[None].astype("float32")
+        pixels[None]
     )
 
 
@@ -210,14 +213,37 @@ def _require_image(image: Any) -> np.ndarray:
         raise ValueError(
             f"an image must be RGB (H, W, 3), in 0..255 and not empty; got {image.dtype} {image.shape}{mend}"
         )
+    require_rgb_range(image)
     return image
 
 
-def _brought_to(pixels: Any, size: tuple[int, int]) -> Any:
-    """An image at its working size, as training sees it."""
-    mask = tf.zeros(tf.shape(pixels)[:2], tf.uint8)
+def require_rgb_range(image: np.ndarray) -> None:
+    """Refuse an image whose values are not in 0..255, or seem to be in 0..1.
+
+    Args:
+        image: real numbers, not empty.
+
+    Raises:
+        ValueError: such values; the message says what mends it.
+    """
+    low, high = float(image.min()), float(image.max())
+    between = f"RGB is in 0..255, got values from {low:g} to {high:g}"
+    if not 0 <= low <= high <= 255:
+        raise ValueError(between)
+    if np.issubdtype(image.dtype, np.floating) and 0 < high <= 1:
+        raise ValueError(f"{between}: multiply them by 255")
+
+
+def _at_working_size(image: np.ndarray, protocol: Protocol) -> tuple[Any, tuple[int, int]]:
+    """An image at its working size, as training sees it, and that size."""
+    height, width, _ = image.shape
+    size = protocol.scaled_size(height, width, 1.0) if protocol.image_size is not None else (height, width)
+    pixels = tf.constant(image, tf.float32)
+    if size == (height, width):
+        return pixels, size
+    mask = tf.zeros((height, width), tf.uint8)
     found, _ = scaled_crop(pixels, mask, tf.constant(size), tf.constant((0, 0)), tf.constant(size))
-    return tf.clip_by_value(found, 0.0, 255.0)
+    return tf.clip_by_value(found, 0.0, 255.0), size
 
 
 def _view(model: keras.Model, protocol: Protocol) -> Any:

@@ -16,7 +16,7 @@ from keras_cacnet.datasets.reading import read_image
 from keras_cacnet.datasets.source import Source
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.evaluation.prediction import ids, weighting_maps
-from keras_cacnet.evaluation.protocol import WHOLE, Protocol
+from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.files import existing, user_path, visible_files, writable_folder, write_atomically
 from keras_cacnet.models.interface import require_class_count
 from keras_cacnet.progress import ProgressBar
@@ -40,7 +40,7 @@ def predict_files(
     output: str | Path,
     classes: ClassTable,
     *,
-    protocol: Protocol = WHOLE,
+    protocol: Protocol | None = None,
     alpha: float = 0.5,
     weighting: bool = False,
     count: int = 3,
@@ -62,10 +62,11 @@ def predict_files(
         images: files, folders (the images directly in them) and glob patterns.
         output: folder for the pictures; made where it is not there.
         classes: the classes that the model predicts.
-        protocol: how images are shown to the network: scales, mirror images, windows and a working size. Results are
-            always of the size of the image.
+        protocol: how images are shown to the network: scales, mirror images, windows and a working size; by default
+            whole, once, at the working size of the model. Results are always of the size of the image.
         alpha: opacity of the classes in the overlay, 0 to 1.
-        weighting: also draw X, W and X*; those of the image whole and at its own size, whatever the protocol.
+        weighting: also draw X, W and X*; those of the image whole, at the working size of the model, whatever the
+            protocol.
         count: how many channels of every head to draw.
         channels: "random", "largest-change" or the channels themselves, see `choose_channels`.
         seed: draws the channels.

@@ -94,6 +94,16 @@ class Protocol:
         if self.fusion not in FUSIONS:
             raise ValueError(f"fusion must be {' or '.join(map(repr, FUSIONS))}, got {self.fusion!r}")
 
+    @classmethod
+    def of(cls, model: Any) -> "Protocol":
+        """Show images whole and once, brought to the size that a model was trained at, where it knows one.
+
+        Args:
+            model: of a run with a recipe of some `image_size`, or another, which has images at their own size.
+        """
+        size = getattr(model, "image_size", None)
+        return cls(image_size=size if isinstance(size, int) else None)
+
     @property
     def plain(self) -> bool:
         """Whether images are shown once, whole and at their own size, so that there is nothing to fuse."""

@@ -12,7 +12,7 @@ from keras_cacnet.datasets.source import Example, SegmentationDataset, Source
 from keras_cacnet.evaluation.boundary import boundary_counts
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.evaluation.prediction import ids
-from keras_cacnet.evaluation.protocol import WHOLE, Protocol
+from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.report import Report, require_absent_rule
 from keras_cacnet.models.interface import require_class_count
 from keras_cacnet.pipeline.batches import evaluation_batches
@@ -26,7 +26,7 @@ def evaluate(
     classes: ClassTable | None = None,
     *,
     split: str = "val",
-    protocol: Protocol = WHOLE,
+    protocol: Protocol | None = None,
     absent: str = "ignore",
     progress: bool = True,
     count: int | None = None,
@@ -46,7 +46,8 @@ def evaluate(
             iterable of (images, masks), whose sizes may change from one to the next.
         classes: the classes the masks are numbered by; a data set knows its own.
         split: the split of a data set.
-        protocol: scales, mirror images and windows; by default every image is shown whole, once.
+        protocol: scales, mirror images and windows; by default every image is shown whole, once, at the working size
+            of a model that was trained at one (`Protocol.of`).
         absent: how the mean treats a class absent from prediction and truth: "ignore" or "zero", see `Report`.
         progress: show how far it has come.
         count: number of batches, to show how far it has come; by default what the dataset itself knows.

@@ -14,7 +14,7 @@ from keras_cacnet.arguments import require_count
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.reading import read_image, rgb
 from keras_cacnet.evaluation.inference import require_tensorflow
-from keras_cacnet.evaluation.prediction import ids, scores
+from keras_cacnet.evaluation.prediction import ids, require_rgb_range, scores
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.segmentation import Segmentation
 from keras_cacnet.models.interface import class_count, image_size, require_class_count
@@ -71,7 +71,7 @@ class Segmenter:
             raise ValueError(f"model must be a path, a handle or a Keras model, got {model!r}")
         self.classes = classes or getattr(self.model, "classes", None) or _numbered(class_count(self.model))
         require_class_count(self.model, len(self.classes))
-        self.protocol = protocol or Protocol(image_size=getattr(self.model, "image_size", None))
+        self.protocol = protocol or Protocol.of(self.model)
         self.window = require_count("window", window)
 
     def __call__(self, images: Any) -> Any:
@@ -135,11 +135,10 @@ def _pixels(photograph: Any, name: str) -> tuple[str, np.ndarray]:
             f"{f'{array.dtype} {array.shape}' if real else type(photograph).__name__}"
         )
     array = array[..., :3]  # an alpha channel is dropped, as of files
-    low, high = float(array.min()), float(array.max())
-    if not 0 <= low <= high <= 255:
-        raise ValueError(f"{name}: RGB is in 0..255, got values from {low:g} to {high:g}")
-    if np.issubdtype(array.dtype, np.floating) and 0 < high <= 1:
-        raise ValueError(f"{name}: RGB is in 0..255, got values from {low:g} to {high:g}: multiply them by 255")
+    try:
+        require_rgb_range(array)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
     return name, array if array.dtype == np.uint8 else np.rint(array).astype("uint8")
 
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_cacnet.evaluation import scores
+from keras_cacnet.evaluation import WHOLE, scores
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.export.destination import TEMPORARY, one_line_errors
 from keras_cacnet.export.exportable_models import require_types
@@ -141,7 +141,8 @@ def require_runtime(path: Path) -> None:
 def _by_keras(model: keras.Model, image: np.ndarray) -> np.ndarray:
     # On the CPU: a GPU rounds differently.
     with tf.device("CPU:0"):
-        return scores(model, image)
+        # An export takes images as they are sent; to bring them to a working size is the sender's.
+        return scores(model, image, WHOLE)
 
 
 def _require_export(path: Path) -> None:

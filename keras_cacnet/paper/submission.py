@@ -19,7 +19,7 @@ from keras_cacnet.datasets.reading import open_image, read_image, read_mask, sho
 from keras_cacnet.datasets.source import Example, Source
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.evaluation.prediction import ids
-from keras_cacnet.evaluation.protocol import WHOLE, Protocol
+from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.files import write_atomically
 from keras_cacnet.models.interface import require_class_count
 from keras_cacnet.progress import ProgressBar
@@ -123,7 +123,7 @@ def write_submission(
     source: Source,
     output: str | Path,
     form: ArchiveForm,
-    protocol: Protocol = WHOLE,
+    protocol: Protocol | None = None,
     progress: bool = True,
 ) -> None:
     """Predict a split and write the archive for its test server.
@@ -137,7 +137,8 @@ def write_submission(
         source: the examples; masks are not looked at.
         output: the archive; folders on the way are made.
         form: from `archive_form`.
-        protocol: scales, mirror images and windows; by default every image is shown whole, once.
+        protocol: scales, mirror images and windows; by default every image is shown whole, once, at the
+            working size of the model.
         progress: show how far it has come.
 
     Raises:
@@ -247,7 +248,7 @@ def read_archive(path: Path, kind: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _predictions(
-    model: keras.Model, source: Source, form: ArchiveForm, protocol: Protocol, progress: bool
+    model: keras.Model, source: Source, form: ArchiveForm, protocol: Protocol | None, progress: bool
 ) -> Iterator[tuple[str, bytes]]:
     bar = ProgressBar("predicting", len(source), "images") if progress else None
     for index in range(len(source)):

@@ -7,9 +7,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import keras_cacnet as kc
-from keras_cacnet.evaluation import WHOLE, Protocol, ids, score_blocks, scores, weighting_maps
+from keras_cacnet.evaluation import (
+    WHOLE,
+    Protocol,
+    evaluate,
+    ids,
+    predict_files,
+    score_blocks,
+    scores,
+    weighting_maps,
+)
 from keras_cacnet.models.interface import require_class_count
 
 SIZES = [(47, 31), (1, 1), (64, 90), (130, 21), (23, 23)]
@@ -351,3 +361,50 @@ def test_a_single_view_is_enlarged_by_blocks_to_the_same_scores(model, photograp
     image = photograph(150, 40)
     one = scores(model, image, Protocol(image_size=60))
     np.testing.assert_allclose(one, scores(model, image, Protocol((1.0, 1.0), image_size=60)), rtol=1e-6, atol=1e-7)
+
+
+def test_a_model_that_knows_its_working_size_is_shown_images_at_it(tmp_path):
+    rng = np.random.default_rng(0)
+    network = Convolution()
+    image = rng.integers(0, 256, (33, 47, 3), "uint8")
+    at_own_size = ids(network.model, image)
+    network.model.image_size = 24
+    trained = Protocol(image_size=24)
+    np.testing.assert_array_equal(scores(network.model, image), scores(network.model, image, trained))
+    np.testing.assert_array_equal(ids(network.model, image), ids(network.model, image, trained))
+    np.testing.assert_array_equal(ids(network.model, image, WHOLE), at_own_size)
+    assert (ids(network.model, image) != at_own_size).any()
+    classes = kc.datasets.ClassTable(tuple("abcde"), ((0, 0, 0),) * 5, tuple(range(5)))
+    batches = [(image[None], at_own_size[None])]
+    found = [
+        evaluate(network.model, batches, classes, progress=False, **given).confusion.tolist()
+        for given in ({}, {"protocol": trained}, {"protocol": WHOLE})
+    ]
+    assert found[0] == found[1] != found[2]
+    Image.fromarray(image).save(tmp_path / "one.png")
+    assert predict_files(network.model, [tmp_path / "one.png"], tmp_path / "out", classes, progress=False) == []
+    with Image.open(tmp_path / "out" / "one_ids.png") as written:
+        np.testing.assert_array_equal(written, ids(network.model, image, trained))
+
+
+def test_weighting_maps_are_those_of_the_image_as_it_is_predicted():
+    rng = np.random.default_rng(0)
+    model = kc.CaCNet(3, backbone="resnet14_narrow", head_channels=8)
+    image = rng.integers(0, 256, (40, 64, 3), "uint8")
+    assert {part.shape[1:3] for part in weighting_maps(model, image)["head_1"].values()} == {(5, 8)}
+    model.image_size = 32
+    assert {part.shape[1:3] for part in weighting_maps(model, image)["head_1"].values()} == {(3, 4)}
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "message"),
+    [
+        (1 / 255, 0, "got values from 0 to 1: multiply them by 255"),
+        (1, 1, "got values from 1 to 256"),
+        (1, -1, "got values from -1 to 254"),
+    ],
+)
+def test_values_beyond_rgb_are_refused(scale, offset, message):
+    image = np.tile(np.arange(256.0)[:, None, None], (1, 2, 3)) * scale + offset
+    with pytest.raises(ValueError, match=f"RGB is in 0..255, {message}"):
+        ids(Convolution().model, image)

@@ -218,10 +218,10 @@ def test_sample_weights_are_refused(model, classes):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_logits_that_are_not_finite_are_refused_by_image(model, classes, value):
+def test_values_that_are_not_finite_are_refused_by_image(model, classes, value):
     data = list(batches_of(SIZES))
     data[3][0][0, 0, 0, 0] = value
-    with pytest.raises(ValueError, match="image 3: model 'small' gives logits that are not finite"):
+    with pytest.raises(ValueError, match=r"image 3: RGB is in 0\.\.255, got values from"):
         evaluate(model, data, classes, progress=False)
 
 
@@ -280,7 +280,7 @@ def test_errors_under_a_protocol_name_the_image(model, build_model, classes):
     with pytest.raises(ValueError, match=r"image 2: its mask has 9"):
         evaluate(model, data, classes, progress=False, protocol=protocol)
     data[1][0][0, 0, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="image 1: model 'small' gives logits that are not finite"):
+    with pytest.raises(ValueError, match=r"image 1: RGB is in 0\.\.255, got values from nan"):
         evaluate(model, data, classes, progress=False, protocol=protocol)
     with pytest.raises(ValueError, match="'small' predicts 7 classes, the class table has 5"):
         evaluate(build_model(num_classes=7), data, classes, progress=False, protocol=protocol)

@@ -172,6 +172,17 @@ def given_settings(options: argparse.Namespace, recipe: Recipe) -> Recipe:
 
 
 @contextmanager
+def naming_the_run(run: str | None) -> Iterator[None]:
+    """Say of data that cannot be opened whose they are, where they are those of a run."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if run is None:
+            raise
+        raise ValueError(f"{error} ({run} was trained on them; --data names others)") from error
+
+
+@contextmanager
 def warnings_in_a_line(kind: type[Warning] | None = None) -> Iterator[None]:
     """Print warnings of a kind, by default a run's, as one line each, without the line of code that gave them."""
     from keras_cacnet.training import TrainingWarning

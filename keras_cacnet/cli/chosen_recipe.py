@@ -41,7 +41,14 @@ def purpose_by_default(options: argparse.Namespace) -> PurposeRecipe | None:
 
     laptop = RECIPES["laptop"]
     described = {"backbone", "weights", "freeze"} & set(set_keys(options))
-    if options.recipe or getattr(options, "start_from", None) or described:
+    if options.recipe or getattr(options, "start_from", None):
+        return None
+    if described:
+        plain = given_settings(options, Recipe())
+        print(
+            f"recipe: none, for --set describes the network, so the rest is the paper's: crop_size={plain.crop_size} "
+            f"batch_size={plain.batch_size} epochs={plain.epochs} (--recipe scratch fits these to the data)"
+        )
         return None
     try:
         imagenet_file(laptop.recipe.backbone)
@@ -52,11 +59,21 @@ def purpose_by_default(options: argparse.Namespace) -> PurposeRecipe | None:
     return laptop
 
 
+def next_words(purpose: PurposeRecipe, options: argparse.Namespace) -> list[str]:
+    """The words for the next recipe, which starts from a run of this one: what `--set` says of its data and network."""
+    shared = [word for word in _shared(options) if not word.startswith("weights")]
+    return ["--recipe", str(purpose.next), *(["--set", *shared] if shared else [])]
+
+
 def first_recipe(purpose: PurposeRecipe, options: argparse.Namespace, dataset: SegmentationDataset) -> Recipe:
     """The recipe of the run that a purpose starts from: what `--set` says of data and network holds for it too."""
     from keras_cacnet.training.purposes import RECIPES
 
-    words = getattr(options, "settings", ())
-    shared = [word for word in words if word.partition("=")[0].strip() not in _OF_THE_SCHEDULE]
     precision = [f"precision={options.precision}"] if "precision" in options else []
-    return fitted_recipe(RECIPES[str(purpose.starts_from)], dataset, [*shared, *precision])
+    return fitted_recipe(RECIPES[str(purpose.starts_from)], dataset, [*_shared(options), *precision])
+
+
+def _shared(options: argparse.Namespace) -> list[str]:
+    """The settings of data and network."""
+    words = getattr(options, "settings", ())
+    return [word for word in words if word.partition("=")[0].strip() not in _OF_THE_SCHEDULE]

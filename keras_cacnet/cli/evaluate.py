@@ -1,8 +1,25 @@
 """`keras-cacnet evaluate`."""
 
-import argparse
+from __future__ import annotations
 
-from keras_cacnet.cli.arguments import AddCommand, add_data, add_protocol, add_run, given_protocol, protocol_of
+import argparse
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from keras_cacnet.cli.arguments import (
+    AddCommand,
+    add_data,
+    add_protocol,
+    add_run,
+    given_protocol,
+    naming_the_run,
+    protocol_of,
+)
+
+if TYPE_CHECKING:
+    from keras_cacnet.evaluation import Protocol
+    from keras_cacnet.training.run import Run
 
 
 def add(command: AddCommand) -> None:
@@ -18,7 +35,11 @@ def add(command: AddCommand) -> None:
         help="a class in neither truth nor prediction",
     )
     parser.add_argument("--boundary", action="store_true", help="also compare the outlines: the boundary F-score")
-    parser.add_argument("--json", help="where the scores go; RUN/evaluation_SPLIT.json by default")
+    parser.add_argument(
+        "--json",
+        help="where the scores go (default: RUN/evaluation_SPLIT.json; those of other data, or of images shown "
+        "otherwise, have names of their own)",
+    )
     parser.add_argument("--markdown", help="also write the scores as a Markdown table to this file")
     parser.add_argument("--save-predictions", metavar="DIR", help="write an id PNG per image into this folder")
     add_protocol(parser)
@@ -37,12 +58,8 @@ def run(options: argparse.Namespace) -> int:
     trained = Run(options.run)
     protocol = protocol_of(options, trained)
     data, data_dir = trained.data(options.data, options.data_dir)
-    try:
+    with naming_the_run(None if options.data else options.run):
         dataset = open_dataset(data, data_dir)
-    except (ValueError, OSError) as error:
-        if options.data:
-            raise
-        raise ValueError(f"{error} ({options.run} was trained on them; --data names others)") from error
     trained.require_classes(dataset.classes, data)
     source = dataset.source(options.split)
     for seen in trained.config.get("trained_on", ()):
@@ -63,11 +80,11 @@ def run(options: argparse.Namespace) -> int:
     print(report.to_text(protocol))
     facts = {
         "run": options.run,
-        "data": data,
+        "data": dataset.name,
         "split": options.split,
         "checkpoint": options.checkpoint,
     }
-    path = wanted.get("json", trained.path / f"evaluation_{options.split}.json")
+    path = wanted.get("json", trained.path / _file_name(trained, facts, protocol, options))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {**facts, "protocol": protocol.to_json(), **report.to_json()})
@@ -83,3 +100,12 @@ def run(options: argparse.Namespace) -> int:
         write_atomically(markdown, lambda part: part.write_text(text, encoding="utf-8"))
         print(f"written: {markdown}")
     return 0
+
+
+def _file_name(trained: Run, facts: dict[str, str], protocol: Protocol, options: argparse.Namespace) -> str:
+    """Name the file of the scores: those of other data or of another protocol replace none."""
+    plain = (protocol, options.checkpoint, options.absent) == (trained.protocol, "best", "ignore")
+    if plain and options.data in (None, trained.config["data"]):
+        return f"evaluation_{options.split}.json"
+    how = json.dumps({**facts, "run": "", "protocol": protocol.to_json(), "absent": options.absent}, sort_keys=True)
+    return f"evaluation_{options.split}_{hashlib.sha256(how.encode()).hexdigest()[:10]}.json"

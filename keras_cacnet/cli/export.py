@@ -30,7 +30,9 @@ def add(command: AddCommand) -> None:
     text = "write a SavedModel for TensorFlow Serving, a TFLite or ONNX file or a Keras preset, and its card"
     parser = command("export", run, text)
     add_run(parser)
-    parser.add_argument("--format", choices=FORMATS, default="saved_model", help="what to write")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="what to write (default: saved_model; tflite or onnx where --output ends so)"
+    )
     parser.add_argument("--output", required=True, help="folder of the SavedModel (cacnet/1) or preset, or the file")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     parser.add_argument(
@@ -72,6 +74,8 @@ def run(options: argparse.Namespace) -> int:
     from keras_cacnet.models.presets import require_free
     from keras_cacnet.training.run import Run
 
+    output = user_path(options.output)
+    options.format = _format(options.format, output)
     given: dict[str, Any] = {name: getattr(options, name) for name in _OF_FORMATS if name in options}
     for name in given:
         if options.format not in _OF_FORMATS[name]:
@@ -83,7 +87,6 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--scales, --flip and the like go only with --format saved_model, not with {options.format}")
     if protocol and protocol.crop_size is not None:
         raise ValueError("an export shows every scaled image whole: leave --crop-size out")
-    output = user_path(options.output)
     if options.format == "preset":
         if options.verify is not None:
             raise ValueError("--verify compares exports that run without Keras; a preset is read by Keras itself")
@@ -101,6 +104,17 @@ def run(options: argparse.Namespace) -> int:
     if writes:
         _write(options, output, trained, model, given, protocol)
     return 0 if compared is None else _verify(output, model, compared)
+
+
+def _format(asked: str | None, output: Path) -> str:
+    """The format that is asked for, or that the name of the output has."""
+    ending = output.suffix.lower().removeprefix(".")
+    of_file = ending if ending in ("tflite", "onnx") else None
+    if asked in ("saved_model", "preset") and of_file:
+        raise ValueError(
+            f"--format {asked} writes a folder, and --output {output} has a file's name: leave .{ending} out"
+        )
+    return asked or of_file or "saved_model"
 
 
 def _write(

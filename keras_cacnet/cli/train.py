@@ -19,10 +19,11 @@ from keras_cacnet.cli.arguments import (
     given_paper_recipe,
     given_purpose,
     given_settings,
+    naming_the_run,
     verbosity,
     warnings_in_a_line,
 )
-from keras_cacnet.cli.chosen_recipe import first_recipe, purpose_by_default
+from keras_cacnet.cli.chosen_recipe import first_recipe, next_words, purpose_by_default
 from keras_cacnet.cli.training_data import training_data
 from keras_cacnet.training.recipe import Recipe
 from keras_cacnet.training.recipe_settings import changes
@@ -102,7 +103,8 @@ def run(options: argparse.Namespace) -> int:
             f"{published.name} starts from a run of {published.starts_from}: "
             f"give it, such as --start-from runs/{published.starts_from}"
         )
-    data, dataset = training_data(data, data_dir, output, options)
+    with naming_the_run(output if goes_on and not options.data else None):
+        data, dataset = training_data(data, data_dir, output, options)
     start_from = options.start_from
     if purpose and not goes_on:
         if purpose.starts_from and start_from is None:
@@ -125,7 +127,11 @@ def run(options: argparse.Namespace) -> int:
     if not options.no_report and is_chief(strategy):
         _report(output, dataset, scored)
     if purpose and purpose.next:
-        print(f"better still: {purpose.next}")
+        words = ["keras-cacnet", "train", *next_words(purpose, options), "--start-from", output, "--data", str(data)]
+        words += ["--data-dir", str(data_dir)] if data_dir else []
+        words += ["--output", f"{output}-{purpose.next}"]
+        better = RECIPES[purpose.next]
+        print(f"better still: {better.title} ({better.time}): {shlex.join(words)}")
     print(f"next: {_next_command(recipe, published, output, str(data), data_dir, scored)}")
     return 0
 

@@ -104,9 +104,8 @@ def model_card(
         ],
         "void_id": VOID,
         "training": {
-            # Names alone: whose disk the data lay on is nobody's business.
-            "data": Path(config["data"]).name,
-            "trained_on": ["/".join(Path(seen).parts[-2:]) for seen in config["trained_on"]],
+            "data": _names_alone(config["data"]),
+            "trained_on": [_names_alone(seen, 2) for seen in config["trained_on"]],
             "images": config["images"],
             "recipe": config["recipe"],
         },
@@ -240,13 +239,19 @@ def _format(export: Path) -> str:
 
 
 def _scores(run: Run, checkpoint: str) -> list[dict[str, Any]]:
-    kept = ("split", "protocol", "images", "pixel_accuracy", "mean_iou", "absent_rule")
+    kept = ("data", "split", "protocol", "images", "pixel_accuracy", "mean_iou", "absent_rule")
     found = []
     for path in sorted(run.path.glob("evaluation_*.json")):
         values = _json(path)
         if values.get("checkpoint") == checkpoint:
-            found.append({name: values[name] for name in kept} | {"classes": values["classes"]})
+            kept_values = {name: values[name] for name in kept} | {"classes": values["classes"]}
+            found.append(kept_values | {"data": _names_alone(values["data"])})
     return found
+
+
+def _names_alone(path: str, parts: int = 1) -> str:
+    """The end of a path: whose disk the data lay on is nobody's business."""
+    return "/".join(Path(path).parts[-parts:])
 
 
 def _json(path: Path) -> Any:
@@ -266,7 +271,7 @@ def _score_lines(scores: list[dict[str, Any]]) -> list[str]:
     for score in scores:
         given: dict[str, Any] = {key: _tuple(value) for key, value in score["protocol"].items() if key in names}
         figures = [_percent(score[name]) for name in ("pixel_accuracy", "mean_iou")]
-        rows.append((f"{score['images']:,} of {score['split']}", Protocol(**given).to_text(), *figures))
+        rows.append((f"{score['images']:,} of {score['data']}/{score['split']}", Protocol(**given).to_text(), *figures))
     rules = {score["absent_rule"] for score in scores}
     return [*_table(("images", "shown as", "pixel accuracy, %", "mIoU, %"), rows), "", "; ".join(sorted(rules)) + "."]
 

@@ -54,7 +54,7 @@ def purpose_description(purpose: PurposeRecipe) -> str:
     if purpose.starts_from:
         facts["begins"] = f"with {purpose.starts_from}, in RUN-{purpose.starts_from}, where --start-from names no run"
     if purpose.next:
-        facts["next"] = purpose.next
+        facts["next"] = f"--recipe {purpose.next} --start-from RUN: {RECIPES[purpose.next].title}"
     lines = [f"{purpose.name}: {purpose.title}", ""]
     for name, text in facts.items():
         lines += [f"{name:<10}{text}"] if name == "train" else _wrapped(f"{name:<10}", text)

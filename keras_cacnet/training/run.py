@@ -137,7 +137,7 @@ class Run:
         lies = None if data_dir is None else os.fspath(data_dir)
         if data not in (None, config["data"]):
             return data, lies
-        return config["data"], lies or config["data_dir"]
+        return config["data"], lies or config.get("data_dir")
 
     def require_classes(self, classes: ClassTable, owner: str) -> None:
         """Refuse other classes than those of the run.

@@ -14,6 +14,7 @@ from PIL import Image
 
 from keras_cacnet import evaluation, files
 from keras_cacnet.cli import main, train
+from keras_cacnet.export import model_card
 from keras_cacnet.training import Run
 from small_networks import small_networks
 
@@ -87,6 +88,39 @@ def test_evaluate_takes_the_data_of_the_run(workplace, tmp_path, capsys):
     assert f"{tmp_path / 'gone'}: does not exist" in error
     assert f"({moved} was trained on them; --data names others)" in error
     assert main(["evaluate", str(moved), "--data", str(workplace / "coast")]) == 0
+
+
+def test_scores_of_other_data_or_protocols_replace_none(workplace, tmp_path):
+    shutil.copytree(workplace / "run", run := tmp_path / "run")
+    shutil.copytree(workplace / "coast", other := tmp_path / "other")
+    (run / "evaluation_val.json").unlink(missing_ok=True)
+    own = ["evaluate", str(run)]
+    kinds = [own, [*own, "--data", str(other)], [*own, "--scales", "0.5"], [*own, "--checkpoint", "last"]]
+    for words in (*kinds, *kinds):
+        assert main(words) == 0
+    files = [json.loads(path.read_text()) for path in run.glob("evaluation_*.json")]
+    assert len(files) == len(kinds)
+    assert json.loads((run / "evaluation_val.json").read_text())["data"] == str(workplace / "coast")
+    scores = model_card(Run(run))["scores"]
+    assert sorted((score["data"], score["protocol"]["scales"]) for score in scores) == [
+        ("coast", [0.5]),
+        ("coast", [1.0]),
+        ("other", [1.0]),
+    ]
+
+
+def test_a_run_is_used_from_other_folders(workplace, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    with small_networks():
+        assert main(["train", "--data", "coast", "--output", str(tmp_path / "run"), "--no-report", *TRAIN]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert Run(tmp_path / "run").config["data"] == str(workplace / "coast")
+    assert main(["train", "--output", "run", "--resume", "--verbose", "0", "--no-report"]) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config | {"data": str(tmp_path / "gone")}))
+    assert main(["train", "--output", "run", "--resume", "--verbose", "0", "--no-report"]) == 2
+    assert "does not exist" in (error := capsys.readouterr().err)
+    assert "(run was trained on them; --data names others)" in error
 
 
 def test_evaluate_by_scales_and_windows(workplace, capsys):

@@ -56,7 +56,7 @@ def error_of(words, capsys):
 
 def test_tflite_files_have_classes_and_a_card(place, capsys):
     words = ["export", str(place / "run"), "--format", "tflite", "--output"]
-    assert main([*words, str(place / "any.tflite")]) == 0
+    assert main(["export", str(place / "run"), "--output", str(place / "any.tflite")]) == 0
     names = zipfile.ZipFile(place / "any.tflite").read("labels.txt").decode().splitlines()
     assert names == ["sky", "sea", "sand", "palm tree", "boat"]
     int8 = [*words, str(place / "int8.tflite"), "--precision", "int8", "--size", "24x32", "--calibration"]
@@ -118,8 +118,11 @@ def test_home_is_meant_by_a_tilde_everywhere(place, monkeypatch):
 
 
 def test_options_go_with_their_formats(place, capsys):
-    words = ["export", place / "run", "--output", place / "out.onnx"]
+    words = ["export", place / "run", "--output", place / "out"]
     for more, told in (
+        (["--format", "saved_model", "--output", place / "out.onnx"], "writes a folder, and --output"),
+        (["--format", "preset", "--output", place / "out.TFLITE"], "has a file's name: leave .tflite out"),
+        (["--output", place / "out.onnx", "--precision", "int8"], "goes only with --format tflite, not with onnx"),
         (["--precision", "int8"], "--precision goes only with --format tflite, not with saved_model"),
         (["--format", "onnx", "--precision", "int8"], "--precision goes only with --format tflite, not with onnx"),
         (["--size", "32"], "--size goes only with --format tflite or onnx, not with saved_model"),
@@ -133,7 +136,7 @@ def test_options_go_with_their_formats(place, capsys):
         (["--max-pixels", "0"], "max_pixels (--max-pixels) must be a whole number, at least 1, got 0"),
     ):
         assert told in error_of([*words, *more], capsys)
-    assert not (place / "out.onnx").exists()
+    assert not list(place.glob("out*"))
 
 
 def test_what_is_missing_is_found_before_the_model_is_loaded(place, capsys, monkeypatch):

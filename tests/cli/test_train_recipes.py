@@ -1,6 +1,7 @@
 """`keras-cacnet train` with recipes by purpose, and without one."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -56,6 +57,7 @@ def test_laptop_and_then_finetune_in_one_command(coast, tmp_path, capsys, cache,
         assert main([*words, "image_size=40", "epochs=1"]) == 0
     printed = capsys.readouterr().out
     assert f"first: laptop, in {output}-laptop; then finetune, in {output}" in printed
+    assert "better still" not in printed
     assert "fitted: images have long sides of up to 48 pixels: image_size=40 crop_size=16" in printed
     first, run = Run(f"{output}-laptop"), Run(output)
     assert (first.recipe.freeze, first.recipe.cached_views, run.recipe.freeze) == ("backbone", 4, "backbone_norms")
@@ -88,9 +90,25 @@ def test_without_a_recipe(coast, tmp_path, capsys, monkeypatch, words, there, na
     printed = capsys.readouterr().out
     assert job.recipe_name == name
     assert ("recipe: laptop" in printed) == (name == "laptop")
-    assert ("--recipe finetune trains the backbone too" in printed) == (name == "laptop")
+    assert (f"better still: {RECIPES['finetune'].title}" in printed) == (name == "laptop")
+    assert ("recipe: none, for --set describes the network, so the rest is the paper's: crop_size=512" in printed) == (
+        bool(words)
+    )
     assert ("pip install 'keras-cacnet[imagenet]'" in printed) == (not there)
     assert job.recipe.freeze == (RECIPES["laptop"].recipe.freeze if name else "none")
+
+
+def test_the_command_that_goes_further_takes_this_run(coast, tmp_path, capsys):
+    run = tmp_path / "a run"
+    words = ["train", "--recipe", "laptop", "--data", str(coast), "--output", str(run), "--verbose", "0", "--no-report"]
+    with small_networks():
+        assert main([*words, *SMALL, "image_size=40", "epochs=1"]) == 0
+    (better,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("better still: "))
+    command = shlex.split(better[better.index("keras-cacnet ") :])
+    with small_networks():
+        assert main([*command[1:], "--verbose", "0", "--no-report", "--set", "epochs=1"]) == 0
+    assert Run(f"{run}-finetune").config["start_from"]["run"] == str(run)
+    assert Run(f"{run}-finetune").recipe.image_size == 40
 
 
 def test_recipes_lists_those_by_purpose_first(capsys):

@@ -33,7 +33,14 @@ def run(tmp_path, classes):
 
 
 def score(run, name, checkpoint, mean_iou, protocol):
-    facts = {"split": "val", "images": 20, "pixel_accuracy": 0.75, "mean_iou": mean_iou, "absent_rule": "left out"}
+    facts = {
+        "data": "/home/someone/coast",
+        "split": "val",
+        "images": 20,
+        "pixel_accuracy": 0.75,
+        "mean_iou": mean_iou,
+        "absent_rule": "left out",
+    }
     facts |= {"checkpoint": checkpoint, "protocol": protocol.to_json(), "classes": [{"name": "sky", "iou": 0.5}]}
     write_json(run.path / f"evaluation_{name}.json", {**facts, "confusion": [[1]]})
 
@@ -69,8 +76,8 @@ def test_a_folder_has_it_where_servers_leave_it_alone(run, folder):
     for told in (
         "# coast",
         "| 2 | palm tree | 230,210,150 |",
-        "| 20 of val | scale 1.0 of the image, not mirrored, whole | 75.00 | 25.00 |",
-        "| 20 of val | scales 0.5, 1.0 of the image, mirrored as well, windows of 96 pixels every 64 (2/3)",
+        "| 20 of coast/val | scale 1.0 of the image, not mirrored, whole | 75.00 | 25.00 |",
+        "| 20 of coast/val | scales 0.5, 1.0 of the image, mirrored as well, windows of 96 pixels every 64 (2/3)",
         "| undefined |",
         "| dilation_rates | 1,2,3 |",
         "On coast/train (1,200 images in train, 20 images in val).",

@@ -156,16 +156,26 @@ def _numbering(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str,
     pixels = sum((one.pixels for one in facts.values()), np.zeros(256, "int64"))
     present = [i for i in np.flatnonzero(pixels).tolist() if i != VOID]
     text = f"{len(found)} masks have ids that classes.txt lacks: the masks have {listed(present, 20)}. "
-    text += _likely_numbering(present, dataset.classes, command)
+    text += _likely_numbering(present, pixels / pixels.sum(), dataset.classes, command)
     follows = [one for one in findings if one.kind == "absent class"]
     return Finding("error", str(dataset.path / "labels"), text, kind="numbering"), [*found, *follows]
 
 
-def _likely_numbering(present: Sequence[int], classes: ClassTable, command: str) -> str:
+def _likely_numbering(present: Sequence[int], shares: np.ndarray, classes: ClassTable, command: str) -> str:
     known = {*classes.ids, *classes.void_ids}
     if 0 not in present and {i - 1 for i in present} <= known:
         return f"They count from 1, and classes.txt from 0: add 1 to each index in classes.txt, or let {command} do it."
     if {i - 1 for i in present if i} <= known and 0 in classes.ids:
+        new = max(present)
+        if set(present) - known == {new} and new > max(known):
+            # A forgotten line and a list that counts from 0 look the same; whoever is told one only may shift them all.
+            return (
+                f"{new} ({shares[new]:.1%} of the pixels) follows the last index: add it to classes.txt as "
+                f"`{new} void 0 0 0`, or as a class. Only if 0 ({shares[0]:.1%}) is not "
+                f"{classes.names[classes.ids.index(0)]!r} but the rest, which one mask beside its image shows, do the "
+                "masks count classes from 1: then add 1 to each index there instead, and a line for 0 (`0 void 0 0 0`, "
+                "or a class of its own)."
+            )
         return (
             "They seem to count classes from 1, with 0 for the rest, and classes.txt counts from 0: add 1 to each "
             "index there, and a line for 0 (`0 void 0 0 0`, or a class of its own)."

@@ -185,10 +185,30 @@ def test_ids_from_one_on(folder, expected, tmp_path):
 def test_other_numberings(folder):
     classes = "0 sky 90 160 220\n1 sea 20 60 140\n2 land 90 140 60\n"
     (folder.root / "classes.txt").write_text(classes)
-    # 3 is one more than the list has: with 0 for the rest, or a class that is missing.
-    assert "with 0 for the rest" in only_error(open_dataset(folder.root))
     assert "gray levels: move classes.txt away" in only_error(change(folder, lambda ids: ids * np.uint8(60)))
     assert "Write the index that the masks have" in only_error(change(folder, lambda ids: ids // np.uint8(60) + 7))
+
+
+def test_one_id_more_than_the_list_has(folder, expected):
+    complete = (folder.root / "classes.txt").read_text()
+    (folder.root / "classes.txt").write_text(complete.replace("3 void 0 0 0\n", ""))
+    message = only_error(open_dataset(folder.root))
+    pixels = np.bincount(np.concatenate([mask.ravel() for mask in expected]), minlength=256) / (5 * 70 * 80)
+    assert f" 3 ({pixels[255]:.1%} of the pixels) follows the last index: add it to classes.txt as `3 void" in message
+    # The other cause looks the same, and its mend would shift every class here.
+    assert f"Only if 0 ({pixels[0]:.1%}) is not 'sky' but the rest" in message
+    assert message.index("`3 void 0 0 0`") < message.index("then add 1 to each index there instead")
+    (folder.root / "classes.txt").write_text(complete)
+    data = open_dataset(folder.root)
+    assert check_dataset(data, progress=False).ok
+    assert Counter(map(bytes, masks_of(data))) == Counter(map(bytes, expected))
+
+
+def test_ids_from_one_on_beside_the_rest(folder):
+    # 1 and 3 are not listed, and each follows a listed one: no single forgotten line.
+    (folder.root / "classes.txt").write_text("0 sky 90 160 220\n2 land 90 140 60\n")
+    message = only_error(change(folder, lambda ids: np.where(ids == 2, 3, ids).astype("uint8")))
+    assert "They seem to count classes from 1, with 0 for the rest" in message
 
 
 def test_what_few_masks_have_stays_a_fault_of_theirs(folder):

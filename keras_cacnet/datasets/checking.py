@@ -56,6 +56,7 @@ def check_dataset(
         facts[split] = SplitFacts(dataset.classes)
         rotated: list[str] = []
         small: list[str] = []
+        black: list[str] = []
         checksums: list[bytes] = []
         for one in for_all(lambda example: examine_example(example, dataset.classes), dataset.source(split), bar):
             findings += _not_told(one.findings, layout)
@@ -66,6 +67,12 @@ def check_dataset(
                 rotated.append(one.example.image_origin)
             if one.size and min(one.size) < SMALL:
                 small.append(one.example.image_origin)
+            if one.black:
+                black.append(one.example.image_origin)
+        # A photograph can be black; most of a split are not.
+        if black and len(black) >= facts[split].images / 2:
+            text = f"{_those(black)}: no value above 1. Were the images divided by 255? They have to be in 0..255."
+            findings.append(Finding("warning", split, text))
         if isinstance(dataset, Records):
             findings += dataset.verify(split, split_checksum(checksums))
         if rotated:

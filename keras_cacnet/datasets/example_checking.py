@@ -14,6 +14,7 @@ from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.colored_masks import ColorsError
 from keras_cacnet.datasets.exif import orientation
 from keras_cacnet.datasets.reading import (
+    channel_bits,
     check_mask_format,
     open_image,
     read_image,
@@ -28,7 +29,10 @@ ReadIds = Callable[[bytes | Path, str], np.ndarray]
 """Read a mask, a file or its bytes, to ids, uint8 (height, width); a ValueError names the file by the second."""
 
 _DARK = 16
-"""A deep image whose upper byte is always below has 12 bits, as of microscopes and thermal cameras."""
+"""A deep image whose upper byte is always below has 12 bits or fewer, as of microscopes and thermal cameras."""
+
+_BLACK = 1
+"""An image of 8 bits with no value above was divided by 255, or is black."""
 
 _Result = TypeVar("_Result")
 
@@ -45,6 +49,7 @@ class ExampleFacts:
         image_digest: the SHA-256 of the image file; empty where it cannot be read.
         checksum: see `example_checksum`.
         rotated: whether the EXIF orientation turns or mirrors the image.
+        black: whether the image, of 8 bits, has no value above 1.
     """
 
     example: Example
@@ -54,6 +59,7 @@ class ExampleFacts:
     image_digest: str = ""
     checksum: bytes = b""
     rotated: bool = False
+    black: bool = False
 
 
 def examine_example(example: Example, classes: ClassTable, read_ids: ReadIds | None = None) -> ExampleFacts:
@@ -76,9 +82,13 @@ def examine_example(example: Example, classes: ClassTable, read_ids: ReadIds | N
         one.size = (pixels.shape[1], pixels.shape[0])
         with open_image(data, example.image_origin) as image:
             one.rotated = orientation(image) > 1
-            if image.mode.startswith("I") and pixels.max() < _DARK:
-                text = "16 bits, of which only the lower 12 are used: it is read nearly black; stretch it to 0..65535."
-                one.findings.append(Finding("warning", example.image_origin, text))
+            # Colour of 16 bits is RGB to Pillow, as that of 8 is.
+            deep, highest = image.mode.startswith("I") or channel_bits(image, data) == 16, int(pixels.max())
+            if deep and highest < _DARK:
+                used, shade = 8 + highest.bit_length(), "nearly black" if highest else "black"
+                text = f"16 bits, of which only the lower {used} are used: it is read {shade}; stretch it to 0..65535."
+                one.findings.append(Finding("warning", example.image_origin, text, kind="dark"))
+            one.black = not deep and highest <= _BLACK
     except ValueError as error:
         one.findings.append(_finding(example.image_origin, error))
     ids, one.counts, found = examine_mask(example, classes, read_ids)

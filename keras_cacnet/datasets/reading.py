@@ -215,10 +215,15 @@ def check_mask_format(
 
 
 def gray_bits(image: Image.Image, file: bytes | str | os.PathLike[str]) -> int | None:
-    if image.mode != "L" or image.format not in ("PNG", "TIFF"):
-        return None
+    return channel_bits(image, file) if image.mode == "L" else None
+
+
+def channel_bits(image: Image.Image, file: bytes | str | os.PathLike[str]) -> int | None:
+    """Give the bits of a channel as the file has them, which Pillow's mode does not tell; None but for PNG and TIFF."""
     if image.format == "TIFF":
         return int(image.tag_v2.get(_TIFF_BITS, (1,))[0])  # type: ignore[attr-defined]
+    if image.format != "PNG":
+        return None
     if isinstance(file, bytes):
         return file[_PNG_BIT_DEPTH]
     with user_path(file).open("rb") as stream:

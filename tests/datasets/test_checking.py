@@ -337,3 +337,19 @@ def test_camvid(shared_data):
     paths = sorted((shared_data / "camvid" / "labels" / "train").iterdir())
     void = sum(int((np.asarray(Image.open(path)) == 11).sum()) for path in paths)
     assert report.to_json()["splits"]["train"]["void"] == void
+
+
+@pytest.mark.parametrize(("highest", "is_black"), [(0, True), (1, True), (2, False)])
+def test_images_that_were_divided_by_255(folder, highest, is_black):
+    for name in ("1", "2"):
+        (folder.root / "images" / "train" / f"{name}.jpg").unlink()
+    black = np.zeros((70, 80, 3))
+    black[0] = highest
+    first = folder.image("train", "1.png", black)
+    # One of three may be a photograph by night, two may not.
+    folder.image("train", "2.png", 255 - black)
+    assert report_of(folder).findings == ()
+    folder.image("train", "2.png", black, optimize=True)  # another file
+    where = f"2 images, {first} the first"
+    text = f"warning: train: {where}: no value above 1. Were the images divided by 255? They have to be in 0..255."
+    assert list(map(str, report_of(folder).findings)) == ([text] if is_black else [])

@@ -7,6 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 from PIL import Image
+from written_images import deep_png, deep_tiff
 
 from keras_cacnet.datasets import Folder, check_dataset, open_dataset, read_example
 
@@ -254,6 +255,28 @@ def test_deep_images_are_read_by_their_upper_byte(folder, suffix):
     folder.image("train", f"deep{suffix}", Image.fromarray(deep >> 4))
     (warning,) = check_dataset(data, progress=False).findings
     assert warning.message.startswith("16 bits, of which only the lower 12 are used: it is read nearly black")
+
+
+@pytest.mark.parametrize(("suffix", "written"), [(".png", deep_png), (".tif", deep_tiff)])
+@pytest.mark.parametrize(
+    ("shift", "message"),
+    [
+        (0, None),
+        (4, "only the lower 12 are used: it is read nearly black"),
+        (8, "only the lower 8 are used: it is read black"),
+    ],
+)
+def test_deep_color_that_is_read_black(folder, suffix, written, shift, message):
+    deep = np.random.default_rng(0).integers(0, 65536, (70, 80, 3)).astype("uint16") >> shift
+    folder.mask("train", "deep.png", np.zeros((70, 80)))
+    path = folder.root / "images" / "train" / f"deep{suffix}"
+    path.write_bytes(written(deep))
+    data = open_dataset(folder.root)
+    (example,) = [e for e in data.source("train") if e.name == "deep"]
+    np.testing.assert_array_equal(read_example(example, data.classes)[0], deep >> 8)
+    findings = check_dataset(data, progress=False).findings
+    assert [(one.level, one.where) for one in findings] == ([("warning", str(path))] if message else [])
+    assert all(message in one.message for one in findings)
 
 
 def test_a_notebook_shows_a_table_a_figure_and_a_data_frame(write_coast, tmp_path, monkeypatch):

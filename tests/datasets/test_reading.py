@@ -3,12 +3,12 @@
 import io
 import os
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from written_images import deep_png, png
 
 from keras_cacnet.datasets import ClassTable, Example, read_example, read_image, read_mask
 
@@ -23,17 +23,6 @@ def encoded(image, format="PNG", **options):
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
-
-
-def png(rows, width, height, bits, color_type, interlaced=False):
-    """A PNG written by hand, for what Pillow does not write: `rows` are its scan lines, without filter bytes."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, interlaced)
-    data = zlib.compress(b"".join(b"\0" + row for row in rows))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def adam7(pixels):
@@ -114,9 +103,8 @@ def test_sixteen_bits_keep_the_upper_eight():
     expected = np.repeat((deep // 256)[..., None], 3, -1)
     np.testing.assert_array_equal(read_image(encoded(Image.fromarray(deep))), expected)
     np.testing.assert_array_equal(read_image(encoded(Image.fromarray(deep), "TIFF")), expected)
-    color = RNG.integers(0, 2**16, (6, 9, 3)).astype(">u2")
-    data = png([row.tobytes() for row in color], 9, 6, 16, color_type=2)
-    np.testing.assert_array_equal(read_image(data), color // 256)
+    color = RNG.integers(0, 2**16, (6, 9, 3))
+    np.testing.assert_array_equal(read_image(deep_png(color)), color // 256)
 
 
 def test_interlaced_png():

@@ -1,5 +1,6 @@
 """Check whole splits: all that is wrong with a data set, told before anyone trains on it."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from itertools import combinations
@@ -89,7 +90,7 @@ def check_dataset(
     return CheckReport(dataset.name, dataset.classes, facts, name_causes(dataset, findings, facts))
 
 
-def require_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = None) -> None:
+def require_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = None) -> tuple[Finding, ...]:
     """Check, without decoding pixels, that every image has a mask that fits it.
 
     It is the quickest part of `check_dataset`: pairs, duplicates, headers, sizes and pixel types. `require_labels` goes
@@ -98,6 +99,9 @@ def require_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = 
     Args:
         dataset: the data set.
         splits: those to look at; `train` and `val`, where they exist, by default.
+
+    Returns:
+        Warnings: files and folders that are left out, and images that two of the splits share.
 
     Raises:
         ValueError: something is wrong; it lists the files and what mends them.
@@ -122,7 +126,29 @@ def require_layout(dataset: SegmentationDataset, splits: Sequence[str] | None = 
         findings += layout
         for found in for_all(lambda example: examine_headers(example, dataset.classes), dataset.source(split)):
             findings += _not_told(found, layout)
-    require_no_errors(dataset.name, name_causes(dataset, findings, {}))
+    named = name_causes(dataset, findings, {})
+    require_no_errors(dataset.name, named)
+    return (*(finding for finding in named if finding.level == "warning"), *_shared(dataset, chosen))
+
+
+def _shared(dataset: SegmentationDataset, splits: Sequence[str]) -> list[Finding]:
+    """Images that two splits have; only files that are as long as one of another split are read."""
+    if isinstance(dataset, Records):
+        # All of them would have to be read.
+        return []
+    by_length: dict[int, list[tuple[str, Example]]] = {}
+    for split in splits:
+        source = dataset.source(split)
+        for example in map(source.__getitem__, range(len(source))):
+            length = len(example.image) if isinstance(example.image, bytes) else example.image.stat().st_size
+            by_length.setdefault(length, []).append((split, example))
+    digests: dict[str, list[tuple[str, Example]]] = {}
+    for places in by_length.values():
+        if len({split for split, _ in places}) > 1:
+            for split, example in places:
+                data = example.image if isinstance(example.image, bytes) else example.image.read_bytes()
+                digests.setdefault(hashlib.sha256(data).hexdigest(), []).append((split, example))
+    return [finding for finding in _repeated(digests, frozenset()) if finding.level == "warning"]
 
 
 def _repeated(digests: dict[str, list[tuple[str, Example]]], nested: frozenset[frozenset[str]]) -> list[Finding]:
@@ -135,11 +161,12 @@ def _repeated(digests: dict[str, list[tuple[str, Example]]], nested: frozenset[f
         (split, first), *others = places
         across = sorted({other for other, _ in places} - {split})
         # The same picture twice in one split only weighs double; in train and val it makes scores too good.
-        level, where = ("warning", f"is in {' and '.join(across)} too") if across else ("note", "is there twice")
         names = listed(example.image_origin for _, example in others)
-        findings.append(
-            Finding(level, first.image_origin, f"{where}, the same file: {names}.")  # type: ignore[arg-type]
-        )
+        if across:
+            text = f"in {' and '.join(across)} too, the same file: {names}."
+            findings.append(Finding("warning", first.image_origin, text, kind="shared image"))
+        else:
+            findings.append(Finding("note", first.image_origin, f"is there twice, the same file: {names}."))
     return findings
 
 

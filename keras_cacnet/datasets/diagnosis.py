@@ -1,7 +1,6 @@
 """Why many findings are there: the likely cause of what a whole split has, with the command that mends it."""
 
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from keras_cacnet.datasets.check_report import SplitFacts
 from keras_cacnet.datasets.classes import VOID, ClassTable
-from keras_cacnet.datasets.folder import Folder, is_leftover
+from keras_cacnet.datasets.folder import Folder, import_command, is_leftover
 from keras_cacnet.datasets.importing.pairing import without_mask_ending
 from keras_cacnet.datasets.source import Finding, SegmentationDataset
 from keras_cacnet.datasets.split_lists import plain_stem
@@ -38,7 +37,7 @@ def name_causes(
     """
     if not isinstance(dataset, Folder):
         return tuple(findings)
-    command = f"`keras-cacnet import {shlex.quote(str(dataset.path))} --output NEW_FOLDER`"
+    command = import_command(dataset.path)
     causes: list[Finding] = []
     left = list(findings)
     for name_cause in (_photographs, _other_names, _no_masks, _colors, _black_and_white, _numbering):

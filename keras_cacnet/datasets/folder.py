@@ -82,7 +82,7 @@ class Folder:
             if not (self.path / missing).exists():
                 raise OtherLayout(
                     f"{self.path}: not a data set: {self.path / missing} is missing; {_EXPECTED}; found {found}. "
-                    f"`keras-cacnet import {shlex.quote(str(self.path))} --output NEW_FOLDER` reads other layouts."
+                    f"{import_command(self.path)} reads other layouts."
                 )
         images = self.path / "images"
         names = [name for name in _entries(images) if (images / name).is_dir()] if images.is_dir() else []
@@ -97,7 +97,7 @@ class Folder:
             raise OtherLayout(
                 f"{images}: no split: {images / 'train'} is missing, and so is a list of names, "
                 f"{self.path / 'train.txt'}; {_EXPECTED}; found {inside} in images. "
-                f"`keras-cacnet import {shlex.quote(str(self.path))} --output NEW_FOLDER` splits images by chance."
+                f"{import_command(self.path)} splits images by chance."
             )
         self.classes = ClassTable.from_file(self.path / "classes.txt")
         self._listings: dict[str, _Listing] = {}
@@ -175,10 +175,9 @@ class Folder:
         require_split(split, self.splits, self.name)
         if split not in self._listings:
             if self._lists:
-                folders = (self.path / "images", self.path / "labels")
-                self._listings[split] = _Listing(split, *folders, self._lists[split])
+                self._listings[split] = _Listing(self.path, split, "", self._lists[split])
             else:
-                self._listings[split] = _Listing(split, self.path / "images" / split, self.path / "labels" / split)
+                self._listings[split] = _Listing(self.path, split, split)
         return self._listings[split]
 
     def _split_lists(self) -> dict[str, Path]:
@@ -189,23 +188,23 @@ class _Listing:
     """The files of one split, paired by name.
 
     Args:
+        root: the folder of the data set.
         split: its name.
-        image_folder: where its images are.
-        mask_folder: where its masks are.
+        below: the folder of its images and of its masks, in `images` and in `labels`.
         names: the list of its names, where the folders hold all splits.
     """
 
-    def __init__(self, split: str, image_folder: Path, mask_folder: Path, names: Path | None = None) -> None:
+    def __init__(self, root: Path, split: str, below: str, names: Path | None = None) -> None:
+        self._root = root
         self.findings: list[Finding] = []
+        image_folder, mask_folder = root / "images" / below, root / "labels" / below
         images = self._by_stem(image_folder, IMAGE_SUFFIXES)
         if not images:
-            self.findings.append(
-                Finding(
-                    "warning" if split == "test" else "error",
-                    str(image_folder),
-                    f"no images ({_SUFFIXES}).",
-                )
-            )
+            deeper = sum(_count_below(image_folder / name, IMAGE_SUFFIXES) for name in _entries(image_folder))
+            text = f"no images ({_SUFFIXES})"
+            if deeper:
+                text += f", but {deeper} in subfolders: {import_command(root)} reads those"
+            self.findings.append(Finding("warning" if split == "test" else "error", str(image_folder), f"{text}."))
         has_masks = mask_folder.is_dir()
         masks = self._by_stem(mask_folder, (MASK_SUFFIX,)) if has_masks else {}
         if names is not None:
@@ -249,22 +248,22 @@ class _Listing:
 
     def _by_stem(self, folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
         files = defaultdict(list)
-        left_out = []
+        left_out, deeper = [], 0
         for name in sorted(_entries(folder)):
             path = folder / name
-            if path.suffix.lower() in suffixes and not path.is_dir():
+            if not path.is_dir() and path.suffix.lower() in suffixes:
                 files[unicodedata.normalize("NFC", path.stem)].append(path)
             else:
-                left_out.append(name + ("/" if path.is_dir() else ""))
+                count = _count_below(path, suffixes)
+                what = "image" if suffixes is IMAGE_SUFFIXES else "mask"
+                held = f" ({count} {what}{'s'[: count > 1]})" if count else ""
+                left_out.append(f"{name}{'/' if path.is_dir() else ''}{held}")
+                deeper += count
         if left_out:
-            self.findings.append(
-                Finding(
-                    "warning",
-                    str(folder),
-                    f"left out, not {', '.join(suffixes)}: {listed(left_out)}.",
-                    kind="left out",
-                )
-            )
+            text = f"left out, not {', '.join(suffixes)}: {listed(left_out)}."
+            if deeper:
+                text += f" Subfolders are not read: {import_command(self._root)} reads them too."
+            self.findings.append(Finding("warning", str(folder), text, kind="left out"))
         for stem, paths in files.items():
             if len(paths) > 1:
                 names = [path.name for path in paths]
@@ -285,6 +284,22 @@ def is_leftover(name: str) -> bool:
         (True, True, False)
     """
     return name.startswith(".") or name.lower() in _LEFTOVERS
+
+
+def import_command(folder: Path) -> str:
+    """Word the command that writes a folder anew in the standard layout, for a message.
+
+    Example:
+        >>> import_command(Path("my photographs"))
+        "`keras-cacnet import 'my photographs' --output NEW_FOLDER`"
+    """
+    return f"`keras-cacnet import {shlex.quote(str(folder))} --output NEW_FOLDER`"
+
+
+def _count_below(path: Path, suffixes: tuple[str, ...]) -> int:
+    """The number of files with one of some suffixes in a folder, however deep; 0 of a file."""
+    names = (name for _, _, files in os.walk(path) for name in files if not is_leftover(name))
+    return sum(name.lower().endswith(suffixes) for name in names)
 
 
 def _entries(folder: Path) -> list[str]:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras_cacnet.datasets import count_labels, fingerprint, require_layout, shares_images
 from keras_cacnet.datasets.folder import Folder
 from keras_cacnet.datasets.label_checking import judged_labels
-from keras_cacnet.datasets.source import SegmentationDataset, Source
+from keras_cacnet.datasets.source import SegmentationDataset, Source, grouped
 from keras_cacnet.files import user_path, write_json
 from keras_cacnet.training.checkpoint_file import Progress
 from keras_cacnet.training.checkpoints import Checkpoints, TrainingWarning
@@ -134,11 +134,12 @@ def begin(job: Job, strategy: tf.distribute.Strategy) -> Start:
                 print(f"start: {other.path} has other classes; {given.to_text()}")
         scored_split = None if scored is None else recipe.validation_split
         splits = [split for split in (recipe.split, scored_split) if split is not None]
-        require_layout(dataset, splits)
+        layout = require_layout(dataset, splits)
         facts = None
         if former is None:
             findings, facts = judged_labels(dataset, recipe.split, scored_split, counted)
-            doubts += [f"{dataset.name}: {one.where}: {one.message}" for one in findings]
+            lines = grouped((*layout, *findings))
+            doubts += [f"{dataset.name}: {line.removeprefix('warning: ')}" for line in lines]
         for doubt in filter(None, doubts if chief else ()):
             warnings.warn(doubt, TrainingWarning, stacklevel=3)
         images = {split: len(dataset.source(split)) for split in dataset.splits}

@@ -255,7 +255,12 @@ def test_one_file_in_two_splits(folder):
     assert report.ok
     where, message = only(report.warnings, folder)
     assert where == "images/train/2.jpg"
-    assert message == f"is in val too, the same file: {folder.root}/images/val/1.jpg."
+    assert message == f"in val too, the same file: {folder.root}/images/val/1.jpg."
+    assert require_layout(open_dataset(folder.root)) == report.warnings
+    # Of one length, and not the same.
+    path = folder.root / "images" / "val" / "1.jpg"
+    path.write_bytes(path.read_bytes()[:-3] + b"x" + path.read_bytes()[-2:])
+    assert require_layout(open_dataset(folder.root)) == ()
 
 
 def test_one_file_twice_in_a_split(folder):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from written_images import deep_png, deep_tiff
 
-from keras_cacnet.datasets import Folder, check_dataset, open_dataset, read_example
+from keras_cacnet.datasets import Folder, check_dataset, import_folder, open_dataset, read_example, require_layout
 
 SUFFIXES = ".jpg, .jpeg, .png, .tif, .tiff, .bmp, .webp"
 
@@ -175,6 +175,32 @@ def test_two_names_that_look_the_same_are_told_apart(folder):
     folder.mask("train", "é.png", [[0]])
     (finding,) = Folder(folder.root).layout("train")
     assert finding.message == r"'e\u0301.png' and '\xe9.png' have one name, 'é'; keep one of them."
+
+
+def test_images_in_subfolders_are_counted_and_the_way_to_them_is_told(folder, tmp_path):
+    for part in ("images", "labels"):
+        train = folder.root / part / "train"
+        (train / "north" / "1").mkdir(parents=True)
+        for path in train.glob("[12].*"):
+            path.rename(train / "north" / "1" / path.name)
+        (train / "north" / "notes.txt").write_bytes(b"x")
+        (train / "north" / "._0.png").write_bytes(b"x")
+    command = f"`keras-cacnet import {folder.root} --output NEW_FOLDER`"
+    data = Folder(folder.root)
+    images, masks = data.layout("train")
+    assert len(data.source("train")) == 1
+    assert (
+        images.message
+        == f"left out, not {SUFFIXES}: north/ (2 images). Subfolders are not read: {command} reads them too."
+    )
+    assert masks.message.startswith("left out, not .png: north/ (2 masks).")
+    assert require_layout(data) == (images, masks)
+    for part, name in (("images", "0.jpg"), ("labels", "0.png")):
+        (folder.root / part / "train" / name).rename(folder.root / part / "train" / "north" / name)
+    (error,) = check_dataset(Folder(folder.root), progress=False).errors
+    assert error.message == f"no images ({SUFFIXES}), but 3 in subfolders: {command} reads those."
+    import_folder(folder.root, tmp_path / "new", progress=False)
+    assert len(Folder(tmp_path / "new").source("train")) == 3
 
 
 @pytest.mark.parametrize(("split", "level"), [("val", "error"), ("test", "warning")])

@@ -372,6 +372,25 @@ def test_a_class_that_never_occurs_is_a_warning(write_coast, tmp_path):
 
 
 @pytest.mark.usefixtures("first_step")
+def test_what_is_left_out_and_what_two_splits_share_are_warnings(write_coast, tmp_path):
+    root = write_coast(tmp_path / "coast")
+    for number in range(2):
+        shutil.copy(root / "images" / "train" / "2.png", root / "images" / "val" / f"{number}.png")
+    for part in ("images", "labels"):
+        (root / part / "train" / "more").mkdir()
+        (root / part / "train" / "3.png").rename(root / part / "train" / "more" / "3.png")
+    with pytest.warns(TrainingWarning) as told:
+        begins(Job(SHORT, open_dataset(root), tmp_path / "run"))
+    texts = [str(one.message) for one in told]
+    for start in (
+        f"{root}: {root}/images/train: left out, not .jpg, ",
+        f"{root}: {root}/labels/train: left out, not .png: more/ (1 mask)",
+        f"{root}: {root}/images/train/2.png: in val too, the same file: ",
+    ):
+        assert sum(text.startswith(start) for text in texts) == 1
+
+
+@pytest.mark.usefixtures("first_step")
 def test_masks_are_read_once_for_their_faults_and_their_counts(data, tmp_path, monkeypatch):
     read, examine = [], label_checking.examine_mask
 

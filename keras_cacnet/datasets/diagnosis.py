@@ -25,7 +25,8 @@ def name_causes(
     """Put the likely causes first, and leave out what follows from them.
 
     A cause is what at least half of the masks of a split share: names with an ending, colours, only black and white,
-    ids in another numbering. What only single files have stays as it is.
+    ids in another numbering; or masks that are not turned as their images are. What only single files have stays as it
+    is.
 
     Args:
         dataset: the data set; of others than a `Folder`, whose files one cannot mend, findings stay as they are.
@@ -40,7 +41,7 @@ def name_causes(
     command = import_command(dataset.path)
     causes: list[Finding] = []
     left = list(findings)
-    for name_cause in (_photographs, _other_names, _no_masks, _colors, _black_and_white, _numbering):
+    for name_cause in (_photographs, _other_names, _no_masks, _unturned, _colors, _black_and_white, _numbering):
         cause, explained = name_cause(dataset, left, facts, command)
         if cause is not None:
             causes.append(cause)
@@ -117,6 +118,19 @@ def _no_masks(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, 
         return None, ()
     text = f"{found[0].message} If the masks are in folders with other names, {command} finds them."
     return Finding("error", found[0].where, text, kind="no masks"), found[:1]
+
+
+def _unturned(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str) -> _Cause:
+    """Masks that lie on their side, where EXIF turns their images upright."""
+    found = [one for one in findings if one.kind == "unturned mask"]
+    # Only photographs that were taken upright are turned, so they need not be most.
+    if len(found) < 2:
+        return None, ()
+    text = (
+        f"{len(found)} masks are not turned as EXIF turns their images. In {Path(found[0].where).name} "
+        f"{found[0].message.split('; ')[0]}. Turn these masks too, or let {command} do it."
+    )
+    return Finding("error", str(dataset.path / "labels"), text, kind="unturned masks"), found
 
 
 def _colors(dataset: Folder, findings: Sequence[Finding], facts: Mapping[str, SplitFacts], command: str) -> _Cause:

@@ -98,8 +98,7 @@ def examine_example(example: Example, classes: ClassTable, read_ids: ReadIds | N
         return one
     mask_size = (ids.shape[1], ids.shape[0])
     if one.size is not None and mask_size != one.size:
-        message = size_difference(example, one.size, mask_size)
-        one.findings.append(_finding(example.mask_origin, ValueError(message)))
+        one.findings.append(_other_size(example, one.size, mask_size, one.rotated))
     return one
 
 
@@ -154,10 +153,10 @@ def examine_headers(example: Example, classes: ClassTable) -> list[Finding]:
         Errors only.
     """
     findings = []
-    image_size = None
+    image_size, rotated = None, False
     try:
         with open_image(example.image, example.image_origin) as image:
-            image_size = shown_size(image)
+            image_size, rotated = shown_size(image), orientation(image) > 1
     except ValueError as error:
         findings.append(_finding(example.image_origin, error))
     if example.mask is None:
@@ -167,7 +166,7 @@ def examine_headers(example: Example, classes: ClassTable) -> list[Finding]:
         with open_image(example.mask, example.mask_origin) as mask:
             check_mask_format(mask, example.mask, example.mask_origin, classes)
             if image_size is not None and shown_size(mask) != image_size:
-                raise ValueError(size_difference(example, image_size, shown_size(mask)))
+                findings.append(_other_size(example, image_size, shown_size(mask), rotated))
     except ValueError as error:
         findings.append(_finding(example.mask_origin, error))
     return findings
@@ -256,6 +255,12 @@ def _bytes(file: bytes | Path, origin: str) -> bytes:
         raise ValueError(f"{origin}: no such file.") from None
     except OSError as error:
         raise ValueError(f"{origin}: cannot be opened ({error.strerror}).") from None
+
+
+def _other_size(example: Example, image_size: tuple[int, int], mask_size: tuple[int, int], rotated: bool) -> Finding:
+    kind = "unturned mask" if rotated and mask_size == image_size[::-1] else ""
+    text = size_difference(example, image_size, mask_size)
+    return Finding("error", example.mask_origin, text.removeprefix(f"{example.mask_origin}: "), kind)
 
 
 def _finding(origin: str, error: ValueError) -> Finding:

@@ -143,6 +143,31 @@ def test_one_missing_mask_stays_with_the_cause(folder):
     assert [error.kind for error in report.errors] == ["names", "missing mask"]
 
 
+def test_masks_that_are_not_turned_as_their_images_are(folder, expected, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned to the right
+    # Two of five: others were not taken upright.
+    for name in ("0", "1"):
+        path = folder.root / "images" / "train" / f"{name}.jpg"
+        Image.open(path).save(path, exif=exif)
+    data = open_dataset(folder.root)
+    message = only_error(data)
+    assert message.startswith(
+        "2 masks are not turned as EXIF turns their images. In 0.png the mask is 80x70 pixels, the image "
+        f"{folder.root}/images/train/0.jpg 70x80. Turn these masks too, or let `keras-cacnet import "
+    )
+    with pytest.raises(ValueError, match="1 problem:\n  .*labels: 2 masks are not turned"):
+        require_layout(data)
+    mended = run_command(message, tmp_path / "new")
+    turned = [np.rot90(mask, -1) if place < 2 else mask for place, mask in enumerate(expected)]
+    assert Counter(mask.tobytes() for mask in masks_of(mended)) == Counter(mask.tobytes() for mask in turned)
+    # Of a mask on its side beside an image that EXIF does not turn, nothing is known.
+    for name in ("0", "1"):
+        path = folder.root / "images" / "train" / f"{name}.jpg"
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
+    assert len(check_dataset(open_dataset(folder.root), progress=False).errors) == 2
+
+
 def test_colours_that_another_file_lists(folder, expected, tmp_path):
     # None of them a colour of classes.txt.
     data = change(folder, lambda ids: COLORS[ids] + np.uint8(5))

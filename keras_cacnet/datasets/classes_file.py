@@ -11,6 +11,10 @@ _FORM = "`index name R G B`, as in `0 sky 128 128 128`"
 _LINE = re.compile(r"(?P<id>\d+)\s+(?P<name>\S.*?)\s+(?P<color>\d+\s+\d+\s+\d+)")
 
 
+class OtherList(ValueError):
+    """The first line of a list of classes is not `index name R G B`; `import_folder` reads other lists."""
+
+
 class _Entry(NamedTuple):
     """A line: a class, or an id that is void."""
 
@@ -33,6 +37,7 @@ def read_classes(path: str | os.PathLike[str]) -> ClassTable:
         The classes by ascending index.
 
     Raises:
+        OtherList: the first line is not as it should be.
         ValueError: the file cannot be read or has no classes, or a line is not as it should be or repeats an index or a
             name; it names the file, the line and what is expected.
 
@@ -56,7 +61,12 @@ def read_classes(path: str | os.PathLike[str]) -> ClassTable:
         line = line.split("#")[0].strip()
         if not line:
             continue
-        entry = _parse(line, f"{path}, line {number}")
+        where = f"{path}, line {number}"
+        if (match := _LINE.fullmatch(line)) is None:
+            # Later it is a slip of the pen.
+            kind = ValueError if entries else OtherList
+            raise kind(f"{where}: {line!r} is not a class; expected {_FORM}.")
+        entry = _entry(match, where)
         for what, value in (("index", entry.id), ("name", entry.name)):
             if what == "name" and entry.is_void:
                 continue
@@ -98,10 +108,7 @@ def classes_text(table: ClassTable) -> str:
     return "".join((*lines, *(f"{i} void 0 0 0\n" for i in table.void_ids)))
 
 
-def _parse(line: str, where: str) -> _Entry:
-    match = _LINE.fullmatch(line)
-    if match is None:
-        raise ValueError(f"{where}: {line!r} is not a class; expected {_FORM}.")
+def _entry(match: re.Match[str], where: str) -> _Entry:
     red, green, blue = (int(value) for value in match["color"].split())
     entry = _Entry(int(match["id"]), match["name"], (red, green, blue))
     if max(entry.color) > 255:

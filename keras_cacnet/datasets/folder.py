@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_cacnet.arguments import require_count
 from keras_cacnet.datasets.classes import ClassTable
+from keras_cacnet.datasets.classes_file import OtherList
 from keras_cacnet.datasets.reading import read_example
 from keras_cacnet.datasets.source import Example, Finding, described, require_split
 from keras_cacnet.datasets.split_lists import IMAGE_SUFFIXES, listed_stems
@@ -99,7 +100,11 @@ class Folder:
                 f"{self.path / 'train.txt'}; {_EXPECTED}; found {inside} in images. "
                 f"{import_command(self.path)} splits images by chance."
             )
-        self.classes = ClassTable.from_file(self.path / "classes.txt")
+        try:
+            self.classes = ClassTable.from_file(self.path / "classes.txt")
+        except OtherList as error:
+            way = f"{import_command(self.path)} reads other lists, such as names only or CSV."
+            raise ValueError(f"{error} {way}") from None
         self._listings: dict[str, _Listing] = {}
 
     def __repr__(self) -> str:

@@ -127,6 +127,23 @@ def test_masks_in_folders_of_another_name(folder, expected, tmp_path):
     assert Counter(map(bytes, masks_of(mended))) == Counter(map(bytes, expected))
 
 
+@pytest.mark.parametrize("line", ["{name}", "{i},{name},{r},{g},{b}"])
+def test_a_list_of_classes_in_another_form(folder, expected, tmp_path, line):
+    path = folder.root / "classes.txt"
+    rows = enumerate(zip(("sky", "sea", "land", "void"), COLORS.tolist(), strict=True))
+    path.write_text("".join(line.format(i=i, name=name, r=r, g=g, b=b) + "\n" for i, (name, (r, g, b)) in rows))
+    with pytest.raises(ValueError, match=r"line 1: '.*sky.*' is not a class; .* reads other lists, such as") as raised:
+        open_dataset(folder.root)
+    mended = run_command(str(raised.value), tmp_path / "new")
+    assert mended.classes.names == ("sky", "sea", "land")
+    assert Counter(map(bytes, masks_of(mended))) == Counter(map(bytes, expected))
+    # One line that is not like those before it is a fault in it.
+    path.write_text("0 sky 90 160 220\nsea\n")
+    with pytest.raises(ValueError, match="line 2: 'sea' is not a class") as raised:
+        open_dataset(folder.root)
+    assert "import" not in str(raised.value)
+
+
 def test_folders_of_another_layout_name_the_command(folder, expected, tmp_path):
     (folder.root / "images").rename(folder.root / "photographs of a beach")
     with pytest.raises(ValueError, match="images is missing; expected .* reads other layouts") as raised:

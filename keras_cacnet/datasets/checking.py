@@ -84,6 +84,9 @@ def check_dataset(
     findings += _missing_splits(dataset) if splits is None else []
     for split in chosen:
         findings += absent_classes(split, facts[split], trained=split.startswith("train"))
+        if split.startswith("train") and facts[split].images == 1:
+            text = "1 image, and the pooled branch needs 2: add images, or train with --set global_pooling=false."
+            findings.append(Finding("warning", split, text))
     if len(dataset.classes) == 1:
         message = "only one class: every network is right everywhere. Give the rest a class of its own."
         findings.append(Finding("warning", "classes", message))

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_cacnet.datasets.reading import open_image
 from keras_cacnet.datasets.source import Source
-from keras_cacnet.training.recipe import FROM_SCRATCH, Recipe
+from keras_cacnet.training.recipe import FROM_SCRATCH, ONE_IMAGE, Recipe
 from keras_cacnet.training.recipe_settings import setting_text
 from keras_cacnet.wording import did_you_mean
 
@@ -164,7 +164,7 @@ def fitted(purpose: PurposeRecipe, source: Source, given: Sequence[str] = ()) ->
         The settings, and the reasons in one line each.
 
     Raises:
-        ValueError: an image that cannot be opened; it is named.
+        ValueError: an image that cannot be opened; it is named. Or one image for a network with a pooled branch.
 
     Example:
         >>> class Nothing(list): ...
@@ -174,6 +174,8 @@ def fitted(purpose: PurposeRecipe, source: Source, given: Sequence[str] = ()) ->
     if not len(source):
         return purpose.recipe, []
     recipe, reasons = purpose.recipe, []
+    if len(source) == 1 and recipe.global_pooling:
+        raise ValueError(ONE_IMAGE)
     found: dict[str, Any] = {}
     longest = _longest(source)
     if "image_size" not in given and recipe.image_size is not None:

@@ -47,6 +47,12 @@ _ENCODING = ours("PyTorch-Encoding's; the paper does not say")
 _NO_MORE = ours("the paper has none")
 _ONLY = paper("Section 4.1: only flips and scales")
 
+ONE_IMAGE = (
+    "1 training image is too few for the pooled branch, whose batch norm sees one value per image: add images, at "
+    "least 2 are needed, or set global_pooling=false"
+)
+"""Said before any batch_size, none of which would do."""
+
 
 @dataclass(frozen=True)
 class Recipe:

@@ -25,7 +25,7 @@ from keras_cacnet.training.checkpoints import Checkpoints, TrainingWarning
 from keras_cacnet.training.cluster import is_chief, require_agreement
 from keras_cacnet.training.compiling import compile_network, new_network, rate_warning
 from keras_cacnet.training.losses.frequencies import CLASS_WEIGHTS, class_weights
-from keras_cacnet.training.recipe import Recipe
+from keras_cacnet.training.recipe import ONE_IMAGE, Recipe
 from keras_cacnet.training.run import Run, begun
 
 _PACKAGES = ("keras-cacnet", "keras", "tensorflow", "keras-cv", "tensorflow-datasets", "numpy", "pillow")
@@ -196,6 +196,8 @@ def _seen(other: Run | None, split: str) -> list[str]:
 
 def _training_source(recipe: Recipe, dataset: SegmentationDataset, replicas: int) -> Source:
     source = dataset.source(recipe.split)
+    if len(source) == 1 and recipe.global_pooling:
+        raise ValueError(f"{dataset.name}/{recipe.split}: {ONE_IMAGE}")
     if len(source) < recipe.batch_size:
         raise ValueError(
             f"batch_size={recipe.batch_size} is more than {dataset.name} has images in {recipe.split}, {len(source)}: "

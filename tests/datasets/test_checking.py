@@ -358,3 +358,11 @@ def test_images_that_were_divided_by_255(folder, highest, is_black):
     where = f"2 images, {first} the first"
     text = f"warning: train: {where}: no value above 1. Were the images divided by 255? They have to be in 0..255."
     assert list(map(str, report_of(folder).findings)) == ([text] if is_black else [])
+
+
+def test_one_training_image(folder):
+    for split, name in (("train", "1"), ("train", "2"), ("val", "1")):
+        (folder.root / "images" / split / f"{name}.jpg").unlink()
+        (folder.root / "labels" / split / f"{name}.png").unlink()
+    where, message = only(report_of(folder).findings, folder)
+    assert (where, message[:51]) == ("train", "1 image, and the pooled branch needs 2: add images,")

@@ -47,6 +47,15 @@ def test_small_sets_have_smaller_batches_and_more_epochs(images, count, batch, e
     assert 4 <= recipe.epochs / recipe.validate_every <= 6
 
 
+@pytest.mark.parametrize("given", [[], ["batch_size"]])
+def test_one_image_is_too_few_for_the_pooled_branch(images, given):
+    told = "^1 training image is too few for the pooled branch, .* add images, at least 2 are needed, or set global_"
+    with pytest.raises(ValueError, match=told):
+        fitted(LAPTOP, images(1), given)
+    unpooled = replace(LAPTOP, recipe=replace(LAPTOP.recipe, global_pooling=False))
+    assert fitted(unpooled, images(1))[0].batch_size == 1
+
+
 def test_what_is_set_stays(images):
     asked = replace(LAPTOP, recipe=replace(LAPTOP.recipe, epochs=3, batch_size=7, crop_size=96))
     recipe, _ = fitted(asked, images(50), ["epochs", "batch_size", "crop_size", "image_size"])

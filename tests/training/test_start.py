@@ -372,6 +372,16 @@ def test_a_class_that_never_occurs_is_a_warning(write_coast, tmp_path):
 
 
 @pytest.mark.usefixtures("first_step")
+def test_one_image_trains_without_the_pooled_branch(write_coast, tmp_path):
+    root = write_coast(tmp_path / "coast")
+    for path in root.glob("*/train/[123].png"):
+        path.unlink()
+    with pytest.raises(ValueError, match="coast/train: 1 training image is too few for the pooled branch"):
+        train(Job(SHORT, open_dataset(root), tmp_path / "run"))
+    begins(Job(replace(SHORT, batch_size=1, global_pooling=False), open_dataset(root), tmp_path / "run"))
+
+
+@pytest.mark.usefixtures("first_step")
 def test_what_is_left_out_and_what_two_splits_share_are_warnings(write_coast, tmp_path):
     root = write_coast(tmp_path / "coast")
     for number in range(2):

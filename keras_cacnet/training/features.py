@@ -41,7 +41,9 @@ class Features:
     the loss; where that reaches over the view it is void.
 
     Args:
-        folder: where they are; a folder for only this source, this backbone and these views, see `features_key`.
+        folder: where they are; a folder for only this source, these classes, this backbone and these views, see
+            `features_key`.
+        classes: by which masks are read.
         views: which views.
         images: number of images in the source.
         shapes: height, width and channels of every level.
@@ -50,6 +52,7 @@ class Features:
     """
 
     folder: Path
+    classes: ClassTable
     views: Views
     images: int
     shapes: dict[str, tuple[int, int, int]]
@@ -61,6 +64,7 @@ class Features:
         cls,
         model: SegmentationNetwork,
         source: Source,
+        classes: ClassTable,
         views: Views,
         dtype: str,
         digest: str,
@@ -71,6 +75,7 @@ class Features:
         Args:
             model: the network; its backbone is frozen.
             source: the images and masks.
+            classes: the data set's classes.
             views: the views of them.
             dtype: what the features are kept in.
             digest: of the contents of the source, see `datasets.fingerprint`.
@@ -89,9 +94,9 @@ class Features:
         shapes = {name: (sides[name], sides[name], int(model.backbone.output[name].shape[-1])) for name in names}
         grid = padded // model.loss_stride
         place = (cache_folder() / "features" if folder is None else user_path(folder)) / features_key(
-            model, views, dtype, digest
+            model, classes, views, dtype, digest
         )
-        return cls(place, views, len(source), shapes, (grid, grid), dtype)
+        return cls(place, classes, views, len(source), shapes, (grid, grid), dtype)
 
     @property
     def count(self) -> int:
@@ -109,13 +114,12 @@ class Features:
         levels = {name: (shape, self.dtype) for name, shape in self.shapes.items()}
         return FeatureShards(self.folder, self.count, {**levels, _MASKS: (self.grid, "uint8")})
 
-    def fill(self, model: SegmentationNetwork, source: Source, classes: ClassTable, verbose: str | int = 1) -> None:
+    def fill(self, model: SegmentationNetwork, source: Source, verbose: str | int = 1) -> None:
         """Compute what is not there yet, a shard at a time: broken off, it goes on with the next one.
 
         Args:
             model: the network whose features they are.
             source: the images and masks.
-            classes: the data set's classes.
             verbose: as for `keras.Model.fit`: 0 says nothing, 2 what it takes, 1 and "auto" how far it has come too.
 
         Raises:
@@ -140,7 +144,7 @@ class Features:
         bar = ProgressBar("features", sum(map(len, spans)), "views") if verbose in ("auto", 1) else None
         for shard, span in zip(missing, spans, strict=True):
             arrays = self._empty(len(span))
-            batches = self.views.stream(source, classes, span.start, span.stop).batch(_BATCH).prefetch(2)
+            batches = self.views.stream(source, self.classes, span.start, span.stop).batch(_BATCH).prefetch(2)
             done = 0
             for images, masks in batches:
                 part = slice(done, done := done + len(masks))
@@ -204,11 +208,12 @@ class Features:
         return f"features: {what}{there} ({free} are free); read from there, and fastest where that much memory is free"
 
 
-def features_key(model: SegmentationNetwork, views: Views, dtype: str, digest: str) -> str:
-    """Sum up all that features depend on: images, masks, backbone, views, and the grid of the loss.
+def features_key(model: SegmentationNetwork, classes: ClassTable, views: Views, dtype: str, digest: str) -> str:
+    """Sum up all that features depend on: images, masks and how they are read, backbone, views, the grid of the loss.
 
     Args:
         model: the network.
+        classes: by which masks are read.
         views: the views.
         dtype: what the features are kept in.
         digest: of the contents of the source.
@@ -222,7 +227,7 @@ def features_key(model: SegmentationNetwork, views: Views, dtype: str, digest: s
         settings = {key: value for key, value in layer.get_config().items() if key not in ("name", "trainable")}
         layers.append([type(layer).__name__, settings])
     grid = [model.output_stride, model.loss_stride, model.auxiliary is None]
-    facts = [FORM, digest, dtype, asdict(views), grid, layers]
+    facts = [FORM, digest, classes.to_json(), dtype, asdict(views), grid, layers]
     total.update(json.dumps(facts, default=str, sort_keys=True).encode())
     for variable in model.backbone.variables:
         if variable.dtype != "uint32":  # the random state of a dropout does nothing here

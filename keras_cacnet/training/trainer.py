@@ -140,8 +140,8 @@ def _training(job: Job, start: Start, verbose: str | int) -> Callable[[tf.distri
     features = None
     if recipe.cached_views:
         views = Views(recipe.cached_views, **crops)
-        features = Features.of(start.model, start.source, views, recipe.cached_dtype, start.digest)
-        features.fill(start.model, start.source, classes, verbose)
+        features = Features.of(start.model, start.source, classes, views, recipe.cached_dtype, start.digest)
+        features.fill(start.model, start.source, verbose)
 
     def share(context: tf.distribute.InputContext) -> tf.data.Dataset:
         steps: dict[str, Any] = {

@@ -85,12 +85,12 @@ def build(dtype="float32", auxiliary_weight=0.2, loss_stride=4):
 
 
 def features_of(network, dataset, views=VIEWS, dtype="float32"):
-    return Features.of(network, dataset.source("train"), views, dtype, fingerprint(dataset, "train"))
+    return Features.of(network, dataset.source("train"), dataset.classes, views, dtype, fingerprint(dataset, "train"))
 
 
 def filled(network, dataset, views=VIEWS, dtype="float32"):
     features = features_of(network, dataset, views, dtype)
-    features.fill(network, dataset.source("train"), dataset.classes, verbose=False)
+    features.fill(network, dataset.source("train"), verbose=False)
     return features
 
 
@@ -237,6 +237,12 @@ def test_another_key_for_whatever_changes_the_features(dataset, tmp_path):
     pixels[0, 0, 0] ^= 1
     Image.fromarray(pixels).save(changed / "images/train/1.png")
     others.append(features_of(build(), open_dataset(changed)))
+    for number, lines in enumerate(
+        ("0 Void 0 0 0\n1 sea 1 2 3\n2 sky 90 160 220\n", "0 sky 0 0 0\n1 sea 1 2 3\n2 sun 9 9 9\n")
+    ):
+        reread = write_folder(tmp_path / f"coast{number}")
+        (reread / "classes.txt").write_text(lines)
+        others.append(features_of(build(), open_dataset(reread)))
     folders = [other.folder for other in others]
     assert len({*folders, folder}) == len(folders) + 1
 
@@ -249,12 +255,12 @@ def test_what_it_takes_is_said_and_refused_where_there_is_no_room(dataset, monke
     assert features.bytes == 100 * (9 * (8 + 16) * 4 + 144)
     monkeypatch.setattr(feature_shards.shutil, "disk_usage", lambda folder: type("", (), {"free": 60_000})())
     with pytest.raises(OSError, match="100 views take 0.10 MB, and .* has room for 0.06 MB: set fewer cached_views"):
-        features.fill(network, source, dataset.classes)
+        features.fill(network, source)
     monkeypatch.undo()
     capsys.readouterr()
-    features.fill(network, source, dataset.classes)
+    features.fill(network, source)
     assert "features: 100 views of 5 images, 0.10 MB in " in capsys.readouterr().out
-    features.fill(network, source, dataset.classes)
+    features.fill(network, source)
     assert "all there" in capsys.readouterr().out
 
 

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_cacnet.arguments import require_count
 from keras_cacnet.models.accumulation import accumulated_step, require_accumulation
+from keras_cacnet.models.batch_statistics import require_statistics
 from keras_cacnet.models.semantic_encoding import presence_weights, semantic_encoding_loss, void_of
 
 
@@ -121,6 +122,7 @@ class TrainableModel(keras.Model):
         *state, data = state_and_data
         images, masks, weights = keras.utils.unpack_x_y_sample_weight(data)
         named = images if isinstance(images, Mapping) else {"images": images}
+        require_statistics(self, _only(masks))
         if self.accumulate > 1:
             return accumulated_step(self, named, masks, weights)
         return super().train_step(*state, (named, masks, weights))
@@ -203,7 +205,8 @@ class TrainableModel(keras.Model):
         from_features = isinstance(x, Mapping) and "images" not in x
         if self.loss_stride == 1 or not training or from_features:
             return masks, weights
-        by_pixel = weights is not None and len(ops.shape(weights)) > 2
+        # (B, 1, 1) is a weight for each image, as the losses take it.
+        by_pixel = weights is not None and len(weights.shape) > 2 and tuple(weights.shape[1:3]) != (1, 1)
         return on_grid(masks, self.loss_stride), on_grid(weights, self.loss_stride) if by_pixel else weights
 
 

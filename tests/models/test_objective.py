@@ -119,3 +119,15 @@ def test_evaluation_and_prediction_know_of_the_logits_only(network):
     history = network.fit(images(), masks(), validation_split=0.5, verbose=0).history
     names = ("loss", "mean_iou", "accuracy")
     assert set(history) == {*names, *(f"val_{name}" for name in names)}
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 1), (4, 1, 1, 1)])
+def test_weights_of_images_have_any_form_on_a_coarser_grid_too(small_backbone, shape):
+    weights, found = np.array([0.5, 1.0, 0.0, 2.0]), []
+    network = SegmentationNetwork(CLASSES, "fcn", backbone=small_backbone, dropout=0.0, loss_stride=4)
+    start = network.get_weights()
+    for given in (weights, weights.reshape(shape)):
+        network.set_weights(start)
+        compiled(network)
+        found.append(network.train_on_batch(images(), masks(), sample_weight=given))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)

@@ -71,7 +71,11 @@ def dry_run(plan: Plan, runs: Runs, seeds: Sequence[int]) -> str:
 
     Returns:
         Text of several lines: rows that share their runs stand together.
+
+    Raises:
+        ValueError: a run in the folder is of other data.
     """
+    _require_data(plan, runs, seeds)
     shared: dict[Recipe, list[int]] = {}
     for index, row in enumerate(plan.rows):
         shared.setdefault(row.recipe, []).append(index)
@@ -122,9 +126,11 @@ def ablate(plan: Plan, runs: Runs, seeds: Sequence[int], on_change: Callable[[Re
         The result.
 
     Raises:
-        ValueError: no seeds, a seed below 0, or one that comes twice.
+        ValueError: no seeds, a seed below 0, or one that comes twice; a run in the folder that is of other data, before
+            any is trained.
     """
     require_seeds(seeds)
+    _require_data(plan, runs, seeds)
     result = Result(plan, tuple(seeds), tuple(RowResult(row) for row in plan.rows))
     diverged: dict[Path, str] = {}
     for seed in seeds:
@@ -143,6 +149,12 @@ def ablate(plan: Plan, runs: Runs, seeds: Sequence[int], on_change: Callable[[Re
             if on_change is not None:
                 on_change(result)
     return result
+
+
+def _require_data(plan: Plan, runs: Runs, seeds: Sequence[int]) -> None:
+    for seed in seeds:
+        for row in plan.rows:
+            runs.require_data(replace(row.recipe, seed=seed), row.protocol)
 
 
 def require_seeds(seeds: Sequence[int]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_cacnet.datasets import shares_images
+from keras_cacnet.datasets import fingerprint, shares_images
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.label_checking import read_labels
 from keras_cacnet.datasets.source import SegmentationDataset, Source
@@ -31,13 +31,16 @@ from keras_cacnet.training.run import Run, begun
 from keras_cacnet.training.start import Job
 from keras_cacnet.training.trainer import train
 
+_MEND = "name another --output, or give the former data"
+
 
 class Runs:
     """Training runs that rows and tables share.
 
     The folder of a run is named by its recipe, seed included, and by the data: the name, classes and numbers of
     images. Two rows of the same recipe have one run, and runs from before a recipe had all its settings are found. A
-    run that was broken off goes on from its last checkpoint; scores are kept beside it, one file a protocol.
+    run that was broken off goes on from its last checkpoint; scores are kept beside it, one file a protocol. Neither
+    is taken where images, masks or the table of classes have changed since, see `require_data`.
 
     Args:
         folder: where the runs are; made where it is not there.
@@ -75,6 +78,7 @@ class Runs:
         self.scored_only = scored_only
         self.elsewhere = elsewhere or {}
         self.first = first
+        self._digests: dict[str, str] = {}
 
     def path(self, recipe: Recipe) -> Path:
         """The folder of a run."""
@@ -110,6 +114,41 @@ class Runs:
         """Whether a run's scores under a protocol are there, in the folder or from elsewhere."""
         return self.scores_path(recipe, protocol).is_file() or (recipe, protocol) in self.elsewhere
 
+    def digest(self, split: str) -> str:
+        """The `fingerprint` of a split, whose files are read once."""
+        if split not in self._digests:
+            self._digests[split] = fingerprint(self.dataset, split)
+        return self._digests[split]
+
+    def require_data(self, recipe: Recipe, protocol: Protocol) -> None:
+        """Refuse a run in the folder, and its scores, that are of other data than there are now.
+
+        Contents are compared, wherever they lie. Scores from before a digest was kept with them are taken where their
+        run has none of the split that is scored.
+
+        Args:
+            recipe: the settings, with the seed.
+            protocol: how images are shown to the network.
+
+        Raises:
+            ValueError: another image or mask of a split, or other ids or colours of the classes; the message names
+                run, split and what to do. Or a record that cannot be read.
+        """
+        first = self._first_of(recipe)
+        runs = [(recipe, self._path(recipe, first)), *([(first, self._path(first, None))] if first else [])]
+        for settings, folder in runs:
+            if begun(folder):
+                run = Run(folder)
+                run.require_same(settings.to_json(), self.dataset.classes, self.dataset.name, _MEND)
+                digests = {split: self.digest(split) for split in run.config["digests"]}
+                run.require_files({split: len(self.dataset.source(split)) for split in digests}, digests, _MEND)
+        path, split = self.scores_path(recipe, protocol), scored_split(recipe)
+        if path.is_file() and _values(path).get("digest") not in (None, self.digest(split)):
+            raise ValueError(
+                f"{path.parent} was scored on other files in {split} than {self.dataset.name} has now ({path.name}); "
+                f"{_MEND}"
+            )
+
     def score(self, recipe: Recipe, protocol: Protocol) -> Score | None:
         """Train and score a run, or what of it is not there yet.
 
@@ -123,9 +162,10 @@ class Runs:
             The scores; None where they are not there and `scored_only` asks for no others.
 
         Raises:
-            ValueError: whatever `train` and `evaluate` refuse, or a split without a labelled pixel.
+            ValueError: whatever `require_data`, `train` and `evaluate` refuse, or a split without a labelled pixel.
             NonFiniteTraining: the loss or a weight stopped being finite.
         """
+        self.require_data(recipe, protocol)
         path = self.scores_path(recipe, protocol)
         if path.is_file():
             return self._read(path)
@@ -151,8 +191,8 @@ class Runs:
         if not report.pixels:
             raise ValueError(f"{self.dataset.name} has no labelled pixel in {split}: there is nothing to score")
         spent = round(time.process_time() - began, 1) if whole else None
-        facts = {"split": split, "checkpoint": "last", "processor_seconds": spent, "protocol": protocol.to_json()}
-        write_json(path, {**facts, **report.to_json()})
+        facts = {"split": split, "digest": self.digest(split), "checkpoint": "last", "processor_seconds": spent}
+        write_json(path, {**facts, "protocol": protocol.to_json(), **report.to_json()})
         del model
         gc.collect()  # networks refer to themselves; without this the next one would be built beside this one
         return self._read(path)
@@ -173,15 +213,27 @@ class Runs:
             return train(job, self.strategy, self.verbose)
 
     def _read(self, path: Path) -> Score:
+        values = _values(path)
         try:
-            values = json.loads(path.read_text())
             classes = {row["name"]: row["iou"] for row in values["classes"]}
             there = [row["name"] for row in values["classes"] if row["pixels"]]
             mean = statistics.fmean(classes[name] for name in (there if self.counted is None else self.counted))
             seconds = values.get("processor_seconds")
             return Score(float(values["pixel_accuracy"]), mean, classes, seconds, _last_loss(path.with_name("log.csv")))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} cannot be read ({error}): remove it, and the run is scored again") from error
+            raise _unreadable(path, error) from error
+
+
+def _values(path: Path) -> dict[str, Any]:
+    """What a file of scores holds."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} cannot be read ({error}): remove it, and the run is scored again")
 
 
 def scored_split(recipe: Recipe) -> str:

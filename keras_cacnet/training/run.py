@@ -159,13 +159,14 @@ class Run:
             f"{first}"
         )
 
-    def require_same(self, settings: dict[str, Any], classes: ClassTable, owner: str) -> None:
+    def require_same(self, settings: dict[str, Any], classes: ClassTable, owner: str, mend: str | None = None) -> None:
         """Refuse to go on with another recipe or other classes than the run was started with.
 
         Args:
             settings: of the recipe, as `Recipe.to_json` gives them.
             classes: those of the data.
             owner: the name of the data.
+            mend: what to do about other classes; by default to resume with those of the run, or to start anew.
 
         Raises:
             ValueError: they differ; the message says in what, and how to start a new run from the weights.
@@ -178,24 +179,28 @@ class Run:
             )
         self.require_classes(classes, owner)
         if self.classes != classes:
-            raise ValueError(f"{self.path} was started with other colours or ids of its classes than {owner} has")
+            raise ValueError(
+                f"{self.path} was started with other colours or ids of its classes than {owner} has; "
+                f"{mend or self._with_those()}"
+            )
 
-    def require_files(self, images: dict[str, int], digests: dict[str, str]) -> None:
+    def require_files(self, images: dict[str, int], digests: dict[str, str], mend: str | None = None) -> None:
         """Refuse to go on with other files than the run was started with.
 
         Args:
             images: the number of images of every split.
             digests: the digest of every split that is used.
+            mend: what to do about it; by default to resume with those of the run, or to start anew.
 
         Raises:
-            ValueError: they differ; the message says in what, and how to start a new run from the weights.
+            ValueError: they differ; the message says in what, and how to mend it.
         """
         config = self.config
         for split, found in digests.items():
             if config["digests"].get(split) != found:
                 raise ValueError(
                     f"{self.path} was started with other files in {split}: {config['images'].get(split)} images there, "
-                    f"{images[split]} now, and their contents differ; resume it with those, or {self._anew()}"
+                    f"{images[split]} now, and their contents differ; {mend or self._with_those()}"
                 )
 
     def network_for(self, recipe: Recipe, classes: ClassTable) -> Adapted:
@@ -228,6 +233,9 @@ class Run:
         if classes.names == self.classes.names:
             return Adapted(network, tuple(weighted_layers(network)), {})
         return adapted(network, new_classes=True, num_classes=len(classes))
+
+    def _with_those(self) -> str:
+        return f"resume it with those, or {self._anew()}"
 
     def _anew(self) -> str:
         return f"to train on from its weights as a run of its own: --start-from {self.path} --output NEW"

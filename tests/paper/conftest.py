@@ -34,6 +34,12 @@ class Bench:
         self.trained, self.evaluated, self.resumed, self.started_from = [], [], [], []
         self.scores = lambda recipe, protocol: 500
         self.fail = lambda recipe: None
+        self.contents = {"train": "1a", "val": "2b"}
+        self.read = []
+
+    def fingerprint(self, dataset, split):
+        self.read.append(split)
+        return self.contents[split]
 
     def train(self, job, strategy, verbose):
         assert job.resume
@@ -41,7 +47,10 @@ class Bench:
         self.started_from.append(job.start_from and job.start_from.name)
         self.resumed.append((job.output / "config.json").exists())
         job.output.mkdir(parents=True, exist_ok=True)
-        (job.output / "config.json").write_text(json.dumps({"recipe": job.recipe.to_json()}))
+        # As a run that validates nothing: it has no digest of what is scored.
+        record = {"recipe": job.recipe.to_json(), "images": {"train": 8}, "digests": {"train": self.contents["train"]}}
+        (job.output / "classes.json").write_text(json.dumps(self.runs.dataset.classes.to_json()))
+        (job.output / "config.json").write_text(json.dumps(record))
         self.fail(job.recipe)
         return job.recipe
 
@@ -57,6 +66,7 @@ def bench(tmp_path, monkeypatch):
     made = Bench(tmp_path / "runs")
     monkeypatch.setattr(ablation_runs.gc, "collect", lambda: None)  # there are no networks to let go of
     monkeypatch.setattr(ablation_runs, "train", made.train)
+    monkeypatch.setattr(ablation_runs, "fingerprint", made.fingerprint)
     monkeypatch.setattr(ablation_runs, "evaluate", made.evaluate)
     monkeypatch.setattr(ablation_runs, "evaluation_batches", lambda source, classes: source)
     return made

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from keras_cacnet.datasets import ClassTable, Example
 from keras_cacnet.evaluation import Protocol
-from keras_cacnet.paper import Runs, ablate, ablation_runs, images_by_class, plan
+from keras_cacnet.paper import Runs, ablate, ablation_runs, dry_run, images_by_class, plan
 from keras_cacnet.training.checkpoints import NonFiniteTraining
 
 WHOLE = Protocol()
@@ -221,3 +222,63 @@ def test_a_broken_run_goes_on_without_the_one_it_started_from(bench, base):
     ablate(laid, runs, [0])
     assert [one.epochs for one in bench.trained] == [1, 3, 3]
     assert [name is None for name in bench.started_from] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"train": "9f"}, r"_seed1_\w+ was started with other files in train: 8 images there, 8 now"),
+        ({"val": "9f"}, r"_seed1_\w+ was scored on other files in val than beaches/coast has now \(evaluation_val_"),
+    ],
+)
+def test_runs_of_files_that_have_changed_are_not_taken(bench, base, change, told):
+    laid = plan(3, base, WHOLE, rows=["H = 1", "H = 2"])
+    score = bench.runs.score(replace(base, seed=1), WHOLE)
+    assert bench.runs.score(replace(base, seed=1), WHOLE) == score
+    assert bench.read == ["train", "val"] or bench.read == ["val", "train"]  # once a split
+    bench.contents |= change
+    bench.trained.clear()
+    for scored_only in (False, True):
+        runs = Runs(bench.runs.folder, bench.runs.dataset, verbose=0, scored_only=scored_only)
+        for use in (ablate, dry_run):
+            with pytest.raises(ValueError, match=f"{told}.*; name another --output, or give the former data"):
+                use(laid, runs, [0, 1])
+    assert not bench.trained  # nor any row before it
+
+
+def test_runs_of_other_colours_or_ids_are_not_taken(bench, base):
+    bench.runs.score(base, WHOLE)
+    names, palette = bench.runs.dataset.classes.names, bench.runs.dataset.classes.palette
+    for other in (ClassTable(names, palette, (1, 0)), ClassTable(names, palette[::-1], (0, 1))):
+        bench.runs.dataset.classes = other
+        with pytest.raises(
+            ValueError, match=r"_seed0_\w+ was started with other colours or ids .*; name another --output"
+        ):
+            bench.runs.score(base, WHOLE)
+    bench.runs.dataset.classes = ClassTable(names, palette, (0, 1), void_ids=(7,))
+    with pytest.raises(ValueError, match=r"_seed0_\w+ was started with other colours or ids"):
+        bench.runs.score(base, WHOLE)
+
+
+def test_the_first_run_is_compared_too(bench, base):
+    def kill(recipe):
+        if recipe.epochs == base.epochs:
+            raise KeyboardInterrupt
+
+    runs = Runs(bench.runs.folder, bench.runs.dataset, verbose=0, first=replace(base, epochs=1))
+    bench.fail = kill
+    with pytest.raises(KeyboardInterrupt):
+        runs.score(base, WHOLE)
+    shutil.rmtree(runs.path(base))
+    bench.contents["train"] = "9f"
+    with pytest.raises(ValueError, match="was started with other files in train"):
+        Runs(runs.folder, runs.dataset, verbose=0, first=runs.first).require_data(base, WHOLE)
+
+
+def test_scores_from_before_digests_were_kept_are_taken(bench, base):
+    score = bench.runs.score(base, WHOLE)
+    path = bench.runs.scores_path(base, WHOLE)
+    values = json.loads(path.read_text())
+    assert values.pop("digest") == "2b"
+    path.write_text(json.dumps(values))
+    assert Runs(bench.runs.folder, bench.runs.dataset, verbose=0).score(base, WHOLE) == score

@@ -82,7 +82,7 @@ def add(command: AddCommand) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from keras_cacnet.datasets import open_dataset
+    from keras_cacnet.datasets import fingerprint, open_dataset
     from keras_cacnet.files import user_path
     from keras_cacnet.paper import (
         Runs,
@@ -93,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
         plan_costs,
         require_seeds,
         scored_source,
+        scored_split,
         scores_elsewhere,
     )
     from keras_cacnet.training.cluster import strategy_for
@@ -140,6 +141,8 @@ def run(options: argparse.Namespace) -> int:
     if purpose and first:
         changed = changes(RECIPES[str(purpose.starts_from)].recipe, first)
         facts["starts_from"] = " ".join([f"a run of {purpose.starts_from} each:", *changed])
+    if options.scores_from or not options.dry_run:  # all files are read for them
+        facts["digests"] = {split: fingerprint(dataset, split) for split in (base.split, scored_split(base))}
     runs = Runs(
         output / "runs",
         dataset,
@@ -149,8 +152,9 @@ def run(options: argparse.Namespace) -> int:
         strategy,
         counted,
         options.scored_only,
-        scores_elsewhere(map(user_path, options.scores_from), facts, counted),
+        scores_elsewhere(map(user_path, options.scores_from), facts, dataset.classes.names, counted),
         first,
+        facts.get("digests"),
     )
     if options.dry_run:
         print(dry_run(laid, runs, options.seeds))

@@ -1,8 +1,9 @@
 """Scores of runs that were trained elsewhere, from the tables that `keras-cacnet ablate` wrote there."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from keras_cacnet.training.recipe import Recipe
 
 SAME_FACTS = ("classes", "trained_on", "scored_on", "starts_from")
 """The facts of a table that have to be the same where its scores are taken."""
+
+_MEND = "give the data that they were trained on, or leave it out of --scores-from"
 
 
 class Score(NamedTuple):
@@ -37,7 +40,10 @@ Elsewhere = Mapping[tuple[Recipe, Protocol], Score]
 
 
 def scores_elsewhere(
-    paths: Iterable[str | Path], facts: Mapping[str, Any], counted: Collection[str] | None = None
+    paths: Iterable[str | Path],
+    facts: Mapping[str, Any],
+    names: Sequence[str],
+    counted: Collection[str] | None = None,
 ) -> Elsewhere:
     """Read the scores of every run in tables written by `keras-cacnet ablate`, of any of the paper's tables.
 
@@ -45,7 +51,9 @@ def scores_elsewhere(
 
     Args:
         paths: files `table_N.json`.
-        facts: those of the table to be written; data and start have to be the same, see `SAME_FACTS`.
+        facts: those of the table to be written; data and start have to be the same, see `SAME_FACTS`, and so have the
+            digests of its splits, where the file has them.
+        names: of the classes, in order; those of every score have to be the same.
         counted: the classes that count in the mean, as `Runs` has them.
 
     Returns:
@@ -61,13 +69,22 @@ def scores_elsewhere(
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             theirs, mean_over = values["facts"], values["classes_that_count"]
             scores = {_key(row, run["seed"]): _score(run) for row in values["rows"] for run in row["runs"]}
+            digests = dict(theirs.get("digests", {}))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is no table_N.json of keras-cacnet ablate ({error})") from error
         for name in SAME_FACTS:
             if theirs.get(name) != facts.get(name):
                 raise ValueError(
-                    f"{path} is of other runs: {name} is {theirs.get(name)!r} there and {facts.get(name)!r} here"
+                    f"{path} is of other runs: {name} is {theirs.get(name)!r} there and {facts.get(name)!r} here; "
+                    f"{_MEND}"
                 )
+        for score in filter(None, scores.values()):
+            for there, here in zip_longest(score.classes, names):
+                if there != here:
+                    raise ValueError(f"{path} is of other runs: class {there!r} there is {here!r} here; {_MEND}")
+        for split, digest in facts.get("digests", {}).items():
+            if digests.get(split, digest) != digest:
+                raise ValueError(f"{path} is of other runs: images or masks of {split} differ; {_MEND}")
         ours = None if counted is None else list(counted)
         if mean_over != ours:
             raise ValueError(

@@ -53,6 +53,7 @@ class Runs:
         scored_only: train and score nothing, and give only the scores that are there.
         elsewhere: scores of runs that were trained elsewhere, see `scores_elsewhere`; those in the folder come first.
         first: the recipe of the run that every run starts from, which has the heads and the seed of that run.
+        digests: the `fingerprint` of splits, where they are known; the others are read when they are needed, once.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Runs:
         scored_only: bool = False,
         elsewhere: Elsewhere | None = None,
         first: Recipe | None = None,
+        digests: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.dataset = dataset
@@ -78,7 +80,7 @@ class Runs:
         self.scored_only = scored_only
         self.elsewhere = elsewhere or {}
         self.first = first
-        self._digests: dict[str, str] = {}
+        self._digests = dict(digests or {})
 
     def path(self, recipe: Recipe) -> Path:
         """The folder of a run."""
@@ -115,7 +117,7 @@ class Runs:
         return self.scores_path(recipe, protocol).is_file() or (recipe, protocol) in self.elsewhere
 
     def digest(self, split: str) -> str:
-        """The `fingerprint` of a split, whose files are read once."""
+        """The `fingerprint` of a split."""
         if split not in self._digests:
             self._digests[split] = fingerprint(self.dataset, split)
         return self._digests[split]

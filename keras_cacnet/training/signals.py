@@ -19,15 +19,20 @@ class StopSignals:
     """Turns the first SIGTERM or SIGINT into a request to stop, as long as the context lasts.
 
     Until `defer` is called there is nothing to save, and the signal raises `Stopped` at once. After it, the signal
-    sets `requested`, which the training loop looks at after every step. A second signal does what it always did.
-    Outside of the main thread, where Python takes no signals, nothing changes.
+    sets `requested`, which the training loop looks at after every step; one that comes after the last look raises
+    `Stopped` where the context ends, or whoever called would go on. A second signal does what it always did. Outside
+    of the main thread, where Python takes no signals, nothing changes.
 
     Example:
-        >>> with StopSignals() as stop:
-        ...     stop.defer()
-        ...     signal.raise_signal(signal.SIGTERM)
-        ...     stop.requested
-        'SIGTERM'
+        >>> try:
+        ...     with StopSignals() as stop:
+        ...         stop.defer()
+        ...         signal.raise_signal(signal.SIGTERM)
+        ...         print(stop.requested)
+        ... except Stopped as stopped:
+        ...     print(stopped)
+        SIGTERM
+        stopped by SIGTERM after the last step
     """
 
     def __init__(self) -> None:
@@ -48,6 +53,8 @@ class StopSignals:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._give_back()
+        if self.requested and kind is None:
+            raise Stopped(f"stopped by {self.requested} after the last step")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._give_back()

@@ -18,12 +18,27 @@ def test_before_there_is_something_to_save_it_stops_at_once(name):
     assert signal.getsignal(signal.Signals[name]) is former
 
 
-def test_then_it_asks():
+def asked(error=None):
     with StopSignals() as stop:
         stop.defer()
         assert not stop.requested
         signal.raise_signal(signal.SIGTERM)
         assert stop.requested == "SIGTERM"
+        if error:
+            raise error
+
+
+def test_then_it_asks_and_what_ends_the_run_says_so():
+    for error in (Stopped("after step 3 of 8"), ValueError("the loss is nan")):
+        with pytest.raises(type(error), match=str(error)):
+            asked(error)
+
+
+def test_where_nobody_looked_it_stops_at_the_end():
+    former = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped, match="stopped by SIGTERM after the last step"):
+        asked()
+    assert signal.getsignal(signal.SIGTERM) is former
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", -signal.SIGTERM), ("SIGINT", -signal.SIGINT)])

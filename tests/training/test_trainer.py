@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from dataclasses import replace
 
 import keras
@@ -12,7 +13,7 @@ from PIL import Image
 
 from keras_cacnet.datasets import open_dataset
 from keras_cacnet.pipeline.batches import evaluation_batches
-from keras_cacnet.training import Job, NonFiniteTraining, Recipe, Run, TrainingWarning, train
+from keras_cacnet.training import Job, NonFiniteTraining, Recipe, Run, Stopped, TrainingWarning, train, trainer
 from keras_cacnet.training.trainer import _floats_of
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -180,3 +181,14 @@ def test_what_comes_after_a_run_in_float64_is_in_float32():
         assert keras.layers.Dense(1).compute_dtype == "float32"  # a run gives its layers their policy by name
         assert keras.config.floatx() == "float64"
     assert keras.config.dtype_policy().name == keras.config.floatx() == "float32"
+
+
+def test_a_signal_after_the_last_step_stops_whoever_called(data, tmp_path, monkeypatch):
+    """As an ablation, whose next row would begin; the run itself is whole."""
+    job = Job(replace(RECIPE, epochs=1, validation_split=None), open_dataset(data), tmp_path / "run", resume=True)
+    monkeypatch.setattr(trainer, "swap_averages", lambda model: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(Stopped, match="stopped by SIGTERM after the last step"):
+        train(job, verbose=0)
+    monkeypatch.undo()
+    with pytest.warns(TrainingWarning, match="is finished: all 1 epochs are done"):
+        train(job, verbose=0)

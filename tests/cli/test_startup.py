@@ -23,9 +23,16 @@ assert not heavy, heavy
 """
 
 
-def run(*words, **environment):
-    command = [sys.executable, "-m", "keras_cacnet", *words]
+def run(*words, module="keras_cacnet", **environment):
+    command = [sys.executable, "-m", module, *words]
     return subprocess.run(command, env=ENVIRONMENT | environment, capture_output=True, text=True, check=False)
+
+
+def test_both_modules_are_the_command():
+    one, other = (run("evaluate", "nowhere", "--data", "scenes", module=f"keras_cacnet{part}") for part in ("", ".cli"))
+    assert (one.returncode, one.stdout, one.stderr) == (other.returncode, other.stdout, other.stderr)
+    assert one.returncode == 2
+    assert one.stderr.startswith("error: nowhere")
 
 
 @pytest.mark.parametrize("words", ["--help", "--version", "recipes", "recipes laptop", "train --help", "ablate --help"])

@@ -1,13 +1,16 @@
-"""Places that are tried before the work whose results go there."""
+"""Paths as users give them, and places that are tried before the work whose results go there."""
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 
+import keras_cacnet
 from keras_cacnet.files import existing, writable_file, writable_folder
 
 SCRIPT = """
@@ -70,3 +73,26 @@ def test_a_file_is_found_in_any_unicode_normal_form(tmp_path):
     assert existing(tmp_path / composed) == tmp_path / composed
     for missing in (tmp_path / "\u00f6.png", tmp_path / "nowhere" / "\u00f6.png"):
         assert existing(missing) == missing
+
+
+def paths_as_given(module):
+    """Where a path that a function takes as text, or a command as an option, becomes one without `user_path`."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            taken = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            texts = {one.arg for one in taken if one.annotation and "Path" in ast.unparse(one.annotation)}
+            for call in ast.walk(node):
+                if isinstance(call, ast.Call) and ast.unparse(call.func) == "Path" and len(call.args) == 1:
+                    argument = ast.unparse(call.args[0])
+                    if argument in texts or argument.startswith("options."):
+                        yield f"{node.name}: {ast.unparse(call)}"
+
+
+def test_every_path_of_a_user_knows_the_home_folder():
+    package = Path(keras_cacnet.__file__).parent
+    found = {
+        file.relative_to(package).as_posix(): calls
+        for file in package.rglob("*.py")
+        if (calls := list(paths_as_given(ast.parse(file.read_text()))))
+    }
+    assert found == {"files.py": ["user_path: Path(path)"]}

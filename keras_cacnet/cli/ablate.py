@@ -83,7 +83,7 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import fingerprint, open_dataset
-    from keras_cacnet.files import user_path
+    from keras_cacnet.files import writable_folder
     from keras_cacnet.paper import (
         Runs,
         ablate,
@@ -114,6 +114,7 @@ def run(options: argparse.Namespace) -> int:
     require_seeds(options.seeds)
     if options.min_images < 1:
         raise ValueError(f"--min-images must be at least 1, got {options.min_images}")
+    output = writable_folder(options.output)
     dataset = open_dataset(data, options.data_dir)
     first = first_recipe(purpose, options, dataset) if purpose and purpose.starts_from else None
     if first and options.deep_backbone:
@@ -132,7 +133,6 @@ def run(options: argparse.Namespace) -> int:
         options.against,
     )
     scored = scored_source(base, dataset)
-    output = Path(options.output)
     images = images_by_class(scored, dataset.classes) if options.min_images > 1 else None
     counted = None if images is None else [name for name, count in images.items() if count >= options.min_images]
     if counted == []:
@@ -152,7 +152,7 @@ def run(options: argparse.Namespace) -> int:
         strategy,
         counted,
         options.scored_only,
-        scores_elsewhere(map(user_path, options.scores_from), facts, dataset.classes.names, counted),
+        scores_elsewhere(options.scores_from, facts, dataset.classes.names, counted),
         first,
         facts.get("digests"),
     )

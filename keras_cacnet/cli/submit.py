@@ -19,7 +19,7 @@ def add(command: AddCommand) -> None:
     add_run(parser)
     parser.add_argument("--data-dir", type=Path, required=True, help="the folder with the data set")
     parser.add_argument("--split", default="test", help="split to predict: test or val")
-    parser.add_argument("--output", type=Path, required=True, help="the archive: .tgz for voc2012, .zip for ade20k")
+    parser.add_argument("--output", required=True, help="the archive: .tgz for voc2012, .zip for ade20k")
     parser.add_argument(
         "--competition",
         default="comp6",
@@ -32,12 +32,12 @@ def add(command: AddCommand) -> None:
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset
     from keras_cacnet.paper import archive_form, write_submission
-    from keras_cacnet.paper.submission import require_archive_path
+    from keras_cacnet.paper.submission import archive_path
     from keras_cacnet.training.run import Run
 
     given_protocol(options)  # wrong words are refused before anything is read
     form = archive_form(options.data, options.split, options.competition)
-    require_archive_path(options.output, form)
+    output = archive_path(options.output, form)
     trained = Run(options.run)
     protocol = protocol_of(options, trained)
     trained.require_classes(form.classes, options.data)
@@ -52,10 +52,10 @@ def run(options: argparse.Namespace) -> int:
     others += ["SBD's masks (split=trainaug)"] if recipe.get("split") == "trainaug" else []
     if form.data == "voc2012" and options.competition == "comp5" and others:
         print(f"note: comp5 is for networks that saw only VOC 2012; {options.run} had {' and '.join(others)}")
-    write_submission(model, source, options.output, form, protocol)
+    write_submission(model, source, output, form, protocol)
     for finding in dataset.layout(options.split):
         if finding.level == "warning":
             print(finding)
     text = protocol.to_text()
-    print(f"written and read back: {options.output}, {len(source)} images ({options.checkpoint} checkpoint; {text})")
+    print(f"written and read back: {output}, {len(source)} images ({options.checkpoint} checkpoint; {text})")
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_cacnet.evaluation.protocol import Protocol
+from keras_cacnet.files import user_path
 from keras_cacnet.training.recipe import Recipe
 
 SAME_FACTS = ("classes", "trained_on", "scored_on", "starts_from")
@@ -66,7 +67,7 @@ def scores_elsewhere(
     found: dict[tuple[Recipe, Protocol], Score] = {}
     for path in paths:
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            values = json.loads(user_path(path).read_text(encoding="utf-8"))
             theirs, mean_over = values["facts"], values["classes_that_count"]
             scores = {_key(row, run["seed"]): _score(run) for row in values["rows"] for run in row["runs"]}
             digests = dict(theirs.get("digests", {}))

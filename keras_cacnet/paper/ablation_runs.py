@@ -21,7 +21,7 @@ from keras_cacnet.datasets.label_checking import read_labels
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.scoring import evaluate
-from keras_cacnet.files import write_json
+from keras_cacnet.files import user_path, write_json
 from keras_cacnet.paper.ablation_elsewhere import Elsewhere, Score
 from keras_cacnet.paper.ablation_rows import FULL_NETWORK
 from keras_cacnet.pipeline.batches import evaluation_batches
@@ -70,7 +70,7 @@ class Runs:
         first: Recipe | None = None,
         digests: Mapping[str, str] | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = user_path(folder)
         self.dataset = dataset
         self.data = data
         self.data_dir = data_dir

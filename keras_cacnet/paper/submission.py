@@ -20,7 +20,7 @@ from keras_cacnet.datasets.source import Example, Source
 from keras_cacnet.evaluation.inference import require_tensorflow
 from keras_cacnet.evaluation.prediction import ids
 from keras_cacnet.evaluation.protocol import Protocol
-from keras_cacnet.files import write_atomically
+from keras_cacnet.files import user_path, writable_file, write_atomically
 from keras_cacnet.models.interface import require_class_count
 from keras_cacnet.progress import ProgressBar
 
@@ -109,13 +109,12 @@ def archive_form(data: str, split: str = "test", competition: str = "comp6") -> 
     return ArchiveForm(data, ade20k.CLASSES, "zip")
 
 
-def require_archive_path(path: Path, form: ArchiveForm) -> None:
-    """Raises a ValueError where a path cannot be that of an archive of this form."""
+def archive_path(path: str | Path, form: ArchiveForm) -> Path:
+    """Take the path of an archive as a user gives it, see `writable_file`; a ValueError where the form has others."""
     endings = ENDINGS[form.kind]
-    if not path.name.endswith(endings):
+    if not str(path).endswith(endings):
         raise ValueError(f"the server of {form.data} takes {' or '.join(endings)}; {path} does not end so")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; give the archive's name")
+    return writable_file(path)
 
 
 def write_submission(
@@ -147,8 +146,7 @@ def write_submission(
         OSError: the archive cannot be written.
     """
     require_tensorflow("prediction")
-    output = Path(output)
-    require_archive_path(output, form)
+    output = archive_path(output, form)
     if not len(source):
         raise ValueError(f"there are no images to predict in this split of {form.data}")
     require_class_count(model, len(form.classes))
@@ -174,7 +172,7 @@ def require_submission(path: str | Path, source: Source, form: ArchiveForm, orig
         ValueError: a file is missing, too many or of another name than its image, is no PNG of one channel, has
             another size, an id that is no class, or another palette; the message names archive and file.
     """
-    origin, files = origin or str(path), read_archive(Path(path), form.kind)
+    origin, files = origin or str(path), read_archive(user_path(path), form.kind)
     for index in range(len(source)):
         example = source[index]
         expected = form.member(example)

@@ -106,6 +106,21 @@ def test_a_dry_run_touches_nothing(workplace, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_output_is_where_a_tilde_says_and_refused_before_anything_is_trained(
+    workplace, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    scored = ["--rows", "FCN", "--seeds", "0", "--scored-only", *SETTINGS]
+    assert main(words(workplace, "~/out", 1, *scored)) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "table_1.json").is_file()
+    (tmp_path / "file").touch()
+    capsys.readouterr()
+    assert main(words(workplace, "~/file", 1, *scored)) == 2
+    assert "file is no folder, and a folder is needed" in capsys.readouterr().err
+
+
 def test_finetune_begins_with_a_run_of_laptop_for_every_row(workplace, tmp_path, capsys):
     words_ = ["--recipe", "finetune", "--dry-run", "--rows", "FCN", "--set", "epochs=2", "image_size=64"]
     assert main(words(workplace, tmp_path / "out", 1, *words_)) == 0

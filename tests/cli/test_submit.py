@@ -65,6 +65,12 @@ def test_a_split_without_masks_goes_into_the_archive(place, capsys):
             np.testing.assert_array_equal(picture, evaluation.ids(model, np.asarray(image)))
 
 
+def test_the_home_folder_is_meant_by_a_tilde(place, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main([*words(place), "--output", "~/new/results.tgz"]) == 0
+    assert f"written and read back: {tmp_path / 'new/results.tgz'}, 2 images" in capsys.readouterr().out
+
+
 def test_the_competition_and_the_split_are_chosen(place, capsys):
     more = "--split val --competition comp5 --scales 0.5,1.0 --crop-size 32".split()
     assert main(words(place, *more, output="val.tar.gz")) == 0

@@ -282,3 +282,9 @@ def test_scores_from_before_digests_were_kept_are_taken(bench, base):
     assert values.pop("digest") == "2b"
     path.write_text(json.dumps(values))
     assert Runs(bench.runs.folder, bench.runs.dataset, verbose=0).score(base, WHOLE) == score
+
+
+def test_the_home_folder_is_meant_by_a_tilde(bench, base, monkeypatch):
+    monkeypatch.setenv("HOME", str(bench.runs.folder.parent))
+    score = bench.runs.score(base, WHOLE)
+    assert Runs("~/runs", bench.runs.dataset, scored_only=True).score(base, WHOLE) == score

@@ -52,6 +52,11 @@ def test_rows_take_their_seed_under_any_name_and_train_the_others(bench, base, t
     assert not own.scored(laid.rows[1].recipe, WHOLE)
 
 
+def test_the_home_folder_is_meant_by_a_tilde(monkeypatch, table):
+    monkeypatch.setenv("HOME", str(table.parent))
+    assert scores_elsewhere(["~/table_1.json"], FACTS, NAMES)
+
+
 def test_another_protocol_is_another_score(bench, base, tmp_path, table):
     runs = here(bench, tmp_path, scores_elsewhere([table], FACTS, NAMES))
     assert not runs.scored(base, Protocol(flip=True))

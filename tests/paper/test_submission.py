@@ -260,3 +260,12 @@ def test_folders_are_left_out(tmp_path):
     with tarfile.open(tmp_path / "x.tgz", "w:gz") as archive:
         archive.add(tmp_path / "a", "a")
     assert list(read_archive(tmp_path / "x.tgz", "tar")) == [("a/x.txt", b"x")]
+
+
+def test_the_home_folder_is_meant_by_a_tilde(networks, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    form = archive_form("voc2012")
+    write_submission(networks["voc2012"], examples(), "~/results/a.tgz", form, progress=False)
+    require_submission("~/results/a.tgz", examples(), form)
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.source import Source
 from keras_cacnet.pipeline.augmentation import PADDING, augment, brought_to
-from keras_cacnet.pipeline.calls import call
+from keras_cacnet.pipeline.calls import call, ends_at_once
 from keras_cacnet.pipeline.examples import count_of, read
 from keras_cacnet.pipeline.jitter import Jitter
 
@@ -109,7 +109,7 @@ def training_batches(
     stream = stream.batch(share, drop_remainder=True).prefetch(2).enumerate()
     # Behind the prefetching, so that a batch counts when it is taken and not when it is ready.
     stream = stream.map(lambda number, batch: turns.count(number, batch, min(length, _COUNTS)), num_parallel_calls=None)
-    return stream.apply(tf.data.experimental.assert_cardinality(length))
+    return ends_at_once(stream.apply(tf.data.experimental.assert_cardinality(length)))
 
 
 def shuffled(g: tf.Tensor, count: int, seed: int) -> tf.Tensor:
@@ -174,7 +174,7 @@ def evaluation_batches(
     stream = tf.data.Dataset.range(own * batch_size).map(
         example_of, num_parallel_calls=num_parallel_calls, deterministic=True
     )
-    return stream.batch(batch_size, drop_remainder=True).prefetch(2)
+    return ends_at_once(stream.batch(batch_size, drop_remainder=True).prefetch(2))
 
 
 def window_batches(
@@ -222,7 +222,8 @@ def window_batches(
         return windows, _windows(mask[..., None], size, VOID)[..., 0]
 
     stream = tf.data.Dataset.range(count + -count % replicas).shard(shard[1], shard[0])
-    return stream.map(windows_of, num_parallel_calls=num_parallel_calls, deterministic=True).prefetch(2)
+    stream = stream.map(windows_of, num_parallel_calls=num_parallel_calls, deterministic=True)
+    return ends_at_once(stream.prefetch(2))
 
 
 class _Turns:

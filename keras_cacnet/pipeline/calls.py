@@ -79,3 +79,26 @@ def call(function: Callable[..., Any], inputs: list[tf.Tensor], dtypes: tf.DType
             return function(*arrays)
 
     return tf.numpy_function(counted, inputs, dtypes)
+
+
+def ends_at_once(stream: tf.data.Dataset) -> tf.data.Dataset:
+    """Take tf.data's autotune away from a stream, so that freeing its iterator in the middle takes no time.
+
+    The thread that tunes sleeps between two looks, each time twice as long, up to a minute, and whoever frees the
+    iterator may wait for it to wake: a run that a signal stopped would do nothing for that long before it ends.
+    Without it `tf.data.AUTOTUNE` is as many calls as TensorFlow has threads, 16 at most.
+
+    Args:
+        stream: any dataset.
+
+    Returns:
+        The same elements in the same order.
+
+    Example:
+        >>> stream = ends_at_once(tf.data.Dataset.range(3))
+        >>> [int(number) for number in stream], stream.options().autotune.enabled
+        ([0, 1, 2], False)
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return stream.with_options(options)

@@ -20,7 +20,7 @@ from keras_cacnet.models.network import SegmentationNetwork
 from keras_cacnet.models.objective import on_grid
 from keras_cacnet.models.settings import RES4_STRIDE
 from keras_cacnet.pipeline.batches import check_shard
-from keras_cacnet.pipeline.calls import call
+from keras_cacnet.pipeline.calls import call, ends_at_once
 from keras_cacnet.pipeline.views import Views
 from keras_cacnet.progress import ProgressBar
 from keras_cacnet.training.feature_shards import FeatureShards
@@ -144,9 +144,9 @@ class Features:
         bar = ProgressBar("features", sum(map(len, spans)), "views") if verbose in ("auto", 1) else None
         for shard, span in zip(missing, spans, strict=True):
             arrays = self._empty(len(span))
-            batches = self.views.stream(source, self.classes, span.start, span.stop).batch(_BATCH).prefetch(2)
+            batches = self.views.stream(source, self.classes, span.start, span.stop).batch(_BATCH)
             done = 0
-            for images, masks in batches:
+            for images, masks in ends_at_once(batches.prefetch(2)):
                 part = slice(done, done := done + len(masks))
                 coarse = on_grid(masks.numpy(), model.loss_stride)
                 arrays[_MASKS][part, : coarse.shape[1], : coarse.shape[2]] = coarse
@@ -193,7 +193,7 @@ class Features:
             return levels, tf.ensure_shape(found[-1], (share, *self.grid))
 
         stream = tf.data.Dataset.range(start_step, steps)
-        return stream.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+        return ends_at_once(stream.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2))
 
     def _empty(self, count: int) -> dict[str, np.ndarray]:
         arrays = {name: np.zeros((count, *shape), self.dtype) for name, shape in self.shapes.items()}

@@ -331,3 +331,8 @@ def test_replicas_have_batches_of_their_own(make, replicas, count):
 def test_shares_that_there_are_not(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_no_stream_has_the_thread_that_its_end_would_wait_for():
+    for batches in (stream(), evaluation_batches(Source(), TABLE), window_batches(Source(), TABLE, 32)):
+        assert batches.options().autotune.enabled is False

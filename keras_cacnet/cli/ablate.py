@@ -16,7 +16,7 @@ from keras_cacnet.cli.arguments import (
     add_devices,
     add_protocol,
     add_recipe,
-    at_size_of,
+    at_size,
     given_paper_recipe,
     given_protocol,
     given_purpose,
@@ -186,7 +186,7 @@ def _protocol(options: argparse.Namespace, base: Recipe) -> Protocol:
     from keras_cacnet.paper.recipes import ENCODING_SCALES
 
     if (given := given_protocol(options)) is not None:
-        return at_size_of(base, given)
+        return at_size(base.image_size, given)
     if base.image_size is not None:
         return Protocol(image_size=base.image_size)
     return Protocol(ENCODING_SCALES, flip=True, crop_size=base.crop_size)

@@ -79,12 +79,12 @@ def add_protocol(
 def protocol_of(options: argparse.Namespace, trained: Run) -> evaluation.Protocol:
     """Take the protocol that is given, with the run's `image_size` unless it has a size of its own."""
     given = given_protocol(options)
-    return trained.protocol if given is None else at_size_of(trained.recipe, given)
+    return trained.protocol if given is None else at_size(trained.recipe.image_size, given)
 
 
-def at_size_of(recipe: Recipe, given: evaluation.Protocol) -> evaluation.Protocol:
-    """Give a protocol the recipe's `image_size`, unless it has a size of its own."""
-    return given if given.base_size or given.image_size else replace(given, image_size=recipe.image_size)
+def at_size(image_size: int | None, given: evaluation.Protocol) -> evaluation.Protocol:
+    """Give a protocol an `image_size`, unless it has a size of its own."""
+    return given if given.base_size or given.image_size else replace(given, image_size=image_size)
 
 
 def given_protocol(options: argparse.Namespace) -> evaluation.Protocol | None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from keras_cacnet import evaluation, files
 from keras_cacnet.cli import main, train
+from keras_cacnet.datasets import read_image
 from keras_cacnet.export import model_card
 from keras_cacnet.training import Run
 from small_networks import small_networks
@@ -151,6 +152,28 @@ def test_predictions_never_replace_the_masks(workplace, capsys):
     words = ["evaluate", str(workplace / "run"), "--data", str(workplace / "coast"), "--save-predictions", str(labels)]
     assert main(words) == 2
     assert "the prediction would overwrite" in capsys.readouterr().err
+
+
+def test_predict_takes_a_network_without_its_run(workplace, tmp_path, capsys):
+    photograph = str(workplace / "coast" / "images" / "val" / "0.png")
+    network = Run(workplace / "run").load_model("best")
+    network.image_size = 24
+    network.save_to_preset(tmp_path / "preset")
+    network.save(tmp_path / "alone.keras")
+    for number, (name, *more) in enumerate([("preset",), ("alone.keras",), ("preset", "--image-size", "40")]):
+        output = tmp_path / str(number)
+        assert main(["predict", str(tmp_path / name), photograph, "--output", str(output), *more]) == 0
+    expected = evaluation.ids(network, read_image(photograph), evaluation.Protocol(image_size=24))
+    for number in (0, 1):
+        with Image.open(tmp_path / str(number) / "0_ids.png") as found:
+            np.testing.assert_array_equal(found, expected)
+    at_its_size = ["predict", str(workplace / "run"), photograph, "--output", str(tmp_path / "run")]
+    assert main([*at_its_size, "--image-size", "40"]) == 0
+    with Image.open(tmp_path / "run" / "0_ids.png") as found, Image.open(tmp_path / "2" / "0_ids.png") as other:
+        np.testing.assert_array_equal(found, other)
+    words = ["predict", str(tmp_path / "preset"), photograph, "--output", str(tmp_path / "x"), "--checkpoint", "last"]
+    assert main(words) == 2
+    assert "--checkpoint last goes with the folder of a run" in capsys.readouterr().err
 
 
 def test_predict_goes_on_past_what_is_no_image(workplace, capsys):

@@ -16,7 +16,6 @@ from keras_cacnet.training.run import Run
 
 SETTINGS = "backbone=resnet14_narrow head_channels=8 crop_size=32 batch_size=2 learning_rate=0.05 seed=3".split()
 KILLS = 20
-SOON_S = 10
 LONG_S = 300
 
 
@@ -150,15 +149,12 @@ def test_a_signal_saves_and_ends_with_0(data, tmp_path, name):
     try:
         wait_for((tmp_path / "run" / "log.csv").exists, process)
         process.send_signal(signal.Signals[name])
-        begin = time.monotonic()
         _, err = process.communicate(timeout=LONG_S)
-        took = time.monotonic() - begin
     finally:
         process.kill()
     assert process.returncode == 0, err
     assert f"stopped by {name} after step" in err
     assert "go on with --resume" in err
-    assert took < SOON_S
     progress = read_progress(tmp_path / "run" / "last.keras")
     assert f"after step {progress.step} of 20000" in err
 

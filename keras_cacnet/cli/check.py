@@ -1,6 +1,7 @@
 """`keras-cacnet check`."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from keras_cacnet.cli.arguments import AddCommand, add_data, add_recipe
@@ -35,6 +36,10 @@ def run(options: argparse.Namespace) -> int:
         print(report.to_text())
         if output is not None:
             write_json(output, report.to_json())
+        if not report.ok:
+            # Whoever sends the report to a file is told all the same.
+            count = len(report.errors)
+            print(f"error: {report.name}: {count} error{'s'[: count > 1]}, see the report", file=sys.stderr)
         return 0 if report.ok else 1
     return _show(options)
 

@@ -56,9 +56,10 @@ def test_check_exits_by_what_it_finds(workplace, tmp_path, capsys):
     shutil.copytree(workplace / "coast", bad)
     Image.fromarray(np.full((40, 44), 77, "uint8")).save(bad / "labels" / "train" / "3.png")
     assert main(["check", "--data", str(bad)]) == 1
-    out = capsys.readouterr().out
+    out, told = capsys.readouterr()
     assert "3.png" in out
     assert "77" in out
+    assert told == f"error: {bad}: 1 error, see the report\n"
 
 
 def test_evaluate_writes_what_it_prints(workplace, capsys):

@@ -220,7 +220,7 @@ print(f"pixels as in Keras: {(run(images=image[None])['class_ids'][0] == result.
 # | images in 0..1 | one class nearly everywhere, for they are black to the network; `ids`, `scores` and `Segmenter` refuse them |
 # | masks of 0 and 255 | `check` says that 255 is void; nothing but background is learnt |
 # | `CaCNet(1)` | an error: the background is a class, so a binary task has two |
-# | batches of one image | the pooled branch's batch norm has nothing to compare, and the loss does not fall; `train` refuses them |
+# | batches of one image | the pooled branch's batch norm has nothing to compare, and predictions would be of another network than training had; `fit` and `train` refuse them |
 # | a rate that is too high | the loss is NaN; `train` stops, and the last good checkpoint stays |
 # | a rate for pretrained weights, and random ones | the score hardly moves; `train` warns |
 

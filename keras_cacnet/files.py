@@ -1,5 +1,6 @@
 """Paths as users give them, and files that are whole or not there."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -193,3 +194,13 @@ def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically."""
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def json_digest(value: Any) -> str:
+    """Sum up plain values, for the name of what depends on them.
+
+    Example:
+        >>> json_digest({"a": 1, "b": 2}) == json_digest({"b": 2, "a": 1})
+        True
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 from typing import TYPE_CHECKING
 
 from keras_cacnet.cli.arguments import (
@@ -47,6 +45,7 @@ def add(command: AddCommand) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from keras_cacnet.datasets import open_dataset, shares_images
+    from keras_cacnet.datasets.folder import whole_name
     from keras_cacnet.evaluation import evaluate, prediction_writer
     from keras_cacnet.files import writable_file, write_atomically, write_json
     from keras_cacnet.pipeline.batches import evaluation_batches
@@ -65,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     for seen in trained.config.get("trained_on", ()):
         if shares_images(dataset, options.split, seen.removeprefix(f"{dataset.name}/")):
             print(f"note: {options.run} was trained on {seen}, which has images of {options.split}: no score to report")
-    writer = prediction_writer(source, options.save_predictions, trained.classes) if options.save_predictions else None
+    writer = prediction_writer(source, options.save_predictions, dataset.classes) if options.save_predictions else None
     report = evaluate(
         trained.load_model(options.checkpoint),
         evaluation_batches(source, dataset.classes),
@@ -80,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     print(report.to_text(protocol))
     facts = {
         "run": options.run,
-        "data": dataset.name,
+        "data": whole_name(dataset, data),
         "split": options.split,
         "checkpoint": options.checkpoint,
     }
@@ -104,8 +103,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _file_name(trained: Run, facts: dict[str, str], protocol: Protocol, options: argparse.Namespace) -> str:
     """Name the file of the scores: those of other data or of another protocol replace none."""
-    plain = (protocol, options.checkpoint, options.absent) == (trained.protocol, "best", "ignore")
-    if plain and options.data in (None, trained.config["data"]):
+    from keras_cacnet.files import json_digest
+
+    plain = (trained.config["data"], trained.protocol, "best", "ignore")
+    if (facts["data"], protocol, options.checkpoint, options.absent) == plain:
         return f"evaluation_{options.split}.json"
-    how = json.dumps({**facts, "run": "", "protocol": protocol.to_json(), "absent": options.absent}, sort_keys=True)
-    return f"evaluation_{options.split}_{hashlib.sha256(how.encode()).hexdigest()[:10]}.json"
+    how = {**facts, "run": "", "protocol": protocol.to_json(), "absent": options.absent}
+    return f"evaluation_{options.split}_{json_digest(how)}.json"

@@ -14,7 +14,7 @@ from keras_cacnet.arguments import require_count
 from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.classes_file import OtherList
 from keras_cacnet.datasets.reading import read_example
-from keras_cacnet.datasets.source import Example, Finding, described, require_split
+from keras_cacnet.datasets.source import Example, Finding, SegmentationDataset, described, require_split
 from keras_cacnet.datasets.split_lists import IMAGE_SUFFIXES, listed_stems
 from keras_cacnet.files import user_path
 from keras_cacnet.tables import html_table, require_pandas
@@ -279,6 +279,16 @@ class _Listing:
                     Finding("error", str(paths[0]), f"{' and '.join(names)} have one name, {stem!r}; keep one of them.")
                 )
         return dict(files)
+
+
+def whole_name(dataset: SegmentationDataset, named: str = "") -> str:
+    """Name a data set for a record that is read from other working directories: a folder by its whole path.
+
+    Args:
+        dataset: the data set.
+        named: what the user called it, where it is no folder; by default its own name.
+    """
+    return str(dataset.path.absolute()) if isinstance(dataset, Folder) else named or dataset.name
 
 
 def is_leftover(name: str) -> bool:

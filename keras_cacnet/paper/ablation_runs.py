@@ -2,7 +2,6 @@
 
 import csv
 import gc
-import hashlib
 import json
 import statistics
 import time
@@ -21,7 +20,7 @@ from keras_cacnet.datasets.label_checking import read_labels
 from keras_cacnet.datasets.source import SegmentationDataset, Source
 from keras_cacnet.evaluation.protocol import Protocol
 from keras_cacnet.evaluation.scoring import evaluate
-from keras_cacnet.files import user_path, write_json
+from keras_cacnet.files import json_digest, user_path, write_json
 from keras_cacnet.paper.ablation_elsewhere import Elsewhere, Score
 from keras_cacnet.paper.ablation_rows import FULL_NETWORK
 from keras_cacnet.pipeline.batches import evaluation_batches
@@ -95,8 +94,8 @@ class Runs:
         }
         named = {"recipe": recipe.to_json(), "data": data}
         if first is not None:
-            return self.folder / f"{_label(recipe)}_{_digest(named | {'first': first.to_json()})}"
-        path = self.folder / f"{_label(recipe)}_{_digest(named)}"
+            return self.folder / f"{_label(recipe)}_{json_digest(named | {'first': first.to_json()})}"
+        path = self.folder / f"{_label(recipe)}_{json_digest(named)}"
         if path.is_dir():
             return path
         # A setting that is new since then, at its default, gives the same recipe another name.
@@ -110,7 +109,7 @@ class Runs:
 
     def scores_path(self, recipe: Recipe, protocol: Protocol) -> Path:
         """The file of a run's scores under a protocol."""
-        return self.path(recipe) / f"evaluation_{scored_split(recipe)}_{_digest(protocol.to_json())}.json"
+        return self.path(recipe) / f"evaluation_{scored_split(recipe)}_{json_digest(protocol.to_json())}.json"
 
     def scored(self, recipe: Recipe, protocol: Protocol) -> bool:
         """Whether a run's scores under a protocol are there, in the folder or from elsewhere."""
@@ -301,7 +300,3 @@ def _label(recipe: Recipe) -> str:
     parts += ["gp"] if recipe.global_pooling else []
     parts += [] if recipe.auxiliary_weight else ["nods"]
     return "_".join([*parts, f"seed{recipe.seed}"])
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]

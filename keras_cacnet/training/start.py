@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from keras_cacnet.datasets import count_labels, fingerprint, require_layout, shares_images
-from keras_cacnet.datasets.folder import Folder
+from keras_cacnet.datasets.folder import whole_name
 from keras_cacnet.datasets.label_checking import judged_labels
 from keras_cacnet.datasets.source import SegmentationDataset, Source, grouped
 from keras_cacnet.files import user_path, write_json
@@ -264,14 +264,12 @@ def _claimed(folder: Path, anew: bool) -> Iterator[None]:
 def _origin(job: Job, other: Run | None) -> dict[str, Any]:
     """How the user named what the run is made of, and the run that it starts from."""
     start = None
-    # A run is used from other working directories than it was started in.
-    named = str(job.dataset.path.absolute()) if isinstance(job.dataset, Folder) else job.data or job.dataset.name
     if other:
         name = other.config["recipe_name"]
         start = {"run": str(other.path.absolute()), "checkpoint": "best", "recipe_name": name}
     return {
         "recipe_name": job.recipe_name,
-        "data": named,
+        "data": whole_name(job.dataset, job.data),
         "data_dir": None if job.data_dir is None else str(user_path(job.data_dir).absolute()),
         "start_from": start,
     }

@@ -111,12 +111,35 @@ def test_scores_of_other_data_or_protocols_replace_none(workplace, tmp_path):
     ]
 
 
+def test_predictions_have_the_ids_of_the_data_that_is_scored(workplace, tmp_path):
+    shutil.copytree(workplace / "coast", other := tmp_path / "other")
+    ids = np.array([5, 7, 9], "uint8")
+    for path in (other / "labels").glob("*/*.png"):
+        with Image.open(path) as mask:
+            renumbered = Image.fromarray(ids[np.asarray(mask)])
+        renumbered.save(path)
+    names = [line.split() for line in (other / "classes.txt").read_text().splitlines()]
+    (other / "classes.txt").write_text("".join(f"{ids[int(i)]} {' '.join(rest)}\n" for i, *rest in names))
+    found = []
+    for number, data in enumerate((workplace / "coast", other)):
+        words = ["evaluate", str(workplace / "run"), "--data", str(data), "--json", str(tmp_path / f"{number}.json")]
+        assert main([*words, "--save-predictions", str(tmp_path / str(number))]) == 0
+        with Image.open(tmp_path / str(number) / "0.png") as predicted:
+            found.append((np.asarray(predicted), json.loads((tmp_path / f"{number}.json").read_text())["confusion"]))
+    np.testing.assert_array_equal(ids[found[0][0]], found[1][0])
+    assert found[0][1] == found[1][1]
+
+
 def test_a_run_is_used_from_other_folders(workplace, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
     with small_networks():
         assert main(["train", "--data", "coast", "--output", str(tmp_path / "run"), "--no-report", *TRAIN]) == 0
     monkeypatch.chdir(tmp_path)
     assert Run(tmp_path / "run").config["data"] == str(workplace / "coast")
+    monkeypatch.chdir(workplace)
+    assert main(["evaluate", str(tmp_path / "run"), "--data", "coast"]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert [path.name for path in (tmp_path / "run").glob("evaluation_*")] == ["evaluation_val.json"]
     assert main(["train", "--output", "run", "--resume", "--verbose", "0", "--no-report"]) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     (tmp_path / "run" / "config.json").write_text(json.dumps(config | {"data": str(tmp_path / "gone")}))

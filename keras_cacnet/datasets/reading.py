@@ -269,7 +269,7 @@ def size_difference(example: Example, image_size: tuple[int, int], mask_size: tu
         f"{example.image_origin} {image_size[0]}x{image_size[1]}; "
     )
     if mask_size == image_size[::-1]:
-        return text + "the image's EXIF orientation turns it upright: turn the mask as well."
+        return text + "one lies on its side: turn the mask as the image is shown, by EXIF if it has an orientation."
     return text + "make them the same size (resize masks with nearest neighbour)."
 
 

@@ -91,7 +91,7 @@ def plant_turned(folder):
     exif = Image.Exif()
     exif[0x0112] = 6
     folder.image("train", "1.jpg", np.zeros((70, 80, 3)), exif=exif)
-    return "labels/train/1.png", "EXIF orientation turns it upright"
+    return "labels/train/1.png", "turn the mask as the image is shown, by EXIF"
 
 
 def plant_missing_mask(folder):

@@ -316,7 +316,7 @@ def test_example():
 def test_example_of_two_sizes():
     with pytest.raises(ValueError, match=r"pair \(mask\): the mask is 8x6 pixels, .* \(image\) 9x6; make them"):
         read_example(example(Image.fromarray(COLORS), Image.fromarray(IDS[:, 1:])), TABLE)
-    with pytest.raises(ValueError, match="EXIF orientation turns it upright: turn the mask as well"):
+    with pytest.raises(ValueError, match="one lies on its side: turn the mask as the image is shown"):
         read_example(example(Image.fromarray(np.rot90(COLORS)), Image.fromarray(IDS)), TABLE)
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_cacnet.datasets.classes import VOID, ClassTable
 from keras_cacnet.datasets.source import Source
 from keras_cacnet.pipeline.augmentation import PADDING, augment, brought_to
-from keras_cacnet.pipeline.calls import call, ends_at_once
+from keras_cacnet.pipeline.calls import PARALLEL, call, ends_at_once
 from keras_cacnet.pipeline.examples import count_of, read
 from keras_cacnet.pipeline.jitter import Jitter
 
@@ -30,7 +30,7 @@ def training_batches(
     image_size: int | None = None,
     jitter: Jitter | None = None,
     shard: tuple[int, int] = (0, 1),
-    num_parallel_calls: int = tf.data.AUTOTUNE,
+    num_parallel_calls: int = PARALLEL,
 ) -> tf.data.Dataset:
     """Make the augmented batches of the steps `start_step` to `steps` of a training run.
 
@@ -59,7 +59,7 @@ def training_batches(
         jitter: see `augment`.
         shard: (index, count) where several processes share every batch: only the examples of this one are read,
             a run of `batch_size / count` that follows those of the process before.
-        num_parallel_calls: examples that are read at the same time.
+        num_parallel_calls: examples that are read at the same time; by default one a processor.
 
     Returns:
         `steps - start_step` batches of n = batch_size / count examples: images, float32
@@ -131,7 +131,7 @@ def evaluation_batches(
     image_size: int | None = None,
     replicas: int = 1,
     shard: tuple[int, int] = (0, 1),
-    num_parallel_calls: int = tf.data.AUTOTUNE,
+    num_parallel_calls: int = PARALLEL,
 ) -> tf.data.Dataset:
     """Make batches of all examples of a source, in order, at their own size.
 
@@ -148,7 +148,7 @@ def evaluation_batches(
             they share a batch.
         replicas: where each has batches of its own: the number of batches is filled up to a multiple of it.
         shard: (index, count) where several processes share the batches: of every count this one has one.
-        num_parallel_calls: examples that are read at the same time.
+        num_parallel_calls: examples that are read at the same time; by default one a processor.
 
     Returns:
         Batches of images, float32 (batch_size, height, width, 3) in 0..255, and masks, uint8
@@ -185,7 +185,7 @@ def window_batches(
     image_size: int | None = None,
     replicas: int = 1,
     shard: tuple[int, int] = (0, 1),
-    num_parallel_calls: int = tf.data.AUTOTUNE,
+    num_parallel_calls: int = PARALLEL,
 ) -> tf.data.Dataset:
     """Cut every example of a source into windows of one size, for a network that takes no other.
 
@@ -200,7 +200,7 @@ def window_batches(
         replicas: where each has batches of its own: the number of batches is filled up to a multiple of it, with
             masks that are void all over.
         shard: (index, count) where several processes share the batches: of every count this one has one.
-        num_parallel_calls: examples that are read at the same time.
+        num_parallel_calls: examples that are read at the same time; by default one a processor.
 
     Returns:
         A batch of every example, in order, of all its windows by rows: images, float32 (n, size, size, 3) in

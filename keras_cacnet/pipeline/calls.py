@@ -1,12 +1,16 @@
 """Python functions inside `tf.data`, and how a process that runs them comes to its end."""
 
 import atexit
+import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+PARALLEL = os.cpu_count() or 1
+"""Calls at the same time, by default: `tf.data.AUTOTUNE` would be 16 at most in a stream without autotune."""
 
 _QUIET_S = 0.3
 
@@ -86,7 +90,6 @@ def ends_at_once(stream: tf.data.Dataset) -> tf.data.Dataset:
 
     The thread that tunes sleeps between two looks, each time twice as long, up to a minute, and whoever frees the
     iterator may wait for it to wake: a run that a signal stopped would do nothing for that long before it ends.
-    Without it `tf.data.AUTOTUNE` is as many calls as TensorFlow has threads, 16 at most.
 
     Args:
         stream: any dataset.

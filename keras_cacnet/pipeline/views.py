@@ -8,6 +8,7 @@ from keras_cacnet.datasets.classes import ClassTable
 from keras_cacnet.datasets.source import Source
 from keras_cacnet.pipeline.augmentation import augment
 from keras_cacnet.pipeline.batches import shuffled
+from keras_cacnet.pipeline.calls import PARALLEL
 from keras_cacnet.pipeline.examples import count_of, read
 from keras_cacnet.pipeline.jitter import Jitter
 
@@ -70,7 +71,7 @@ class Views:
             return self.of(*read(source, classes, number % images), number // images, number % images)
 
         numbers = tf.data.Dataset.range(first, last)
-        return numbers.map(view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return numbers.map(view, num_parallel_calls=PARALLEL, deterministic=True)
 
     def of(self, image: tf.Tensor, mask: tf.Tensor, view: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Make view `view` of an image and its mask, which are number `index` of their source."""

@@ -24,9 +24,7 @@ def batches(folder: Path, split: str, classes: kc.datasets.ClassTable, side: int
     def read(path: bytes) -> tuple:
         image = Path(path.decode())
         mask = folder / "labels" / split / f"{image.stem}.png"
-        return kc.datasets.read_image(image), classes.to_training(
-            kc.datasets.read_mask(mask, classes=classes), str(mask)
-        )
+        return kc.datasets.read_example(kc.datasets.Example(image.stem, image, mask), classes)
 
     def load(path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, mask = tf.numpy_function(read, [path], (tf.uint8, tf.uint8))

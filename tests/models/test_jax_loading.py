@@ -37,7 +37,8 @@ for count in (1, 2):
     assert len(model.weights) == case["count"]
     worst["weights after"] = max(error(weight, case[f"weight {i}"]) for i, weight in enumerate(model.weights))
     print(count, worst, flush=True)
-    assert max(worst.values()) < 1e-5, worst
+    allowed = {"logits": 1e-5, "loss": 1e-5, "logits after": 5e-3, "weights after": 2e-4}
+    assert all(worst[name] < allowed[name] for name in allowed), worst
 """
 
 
@@ -52,9 +53,11 @@ BACKBONES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_run_of_tensorflow_goes_on_under_jax(name, tmp_path, run_on_jax):
-    """float32 sums in another order: 1e-5 of the greatest value or 1 is allowed.
+    """float32 sums in another order: 1e-5 of the greatest value or 1 is allowed before the step.
 
-    Measured: logits of the loaded model 1.4e-6, weights after a step 1.6e-6, logits after it 4.8e-6.
+    Measured: logits of the loaded model 1.4e-6. In the step a ReLU whose input rounds to the other side of 0 has a
+    whole gradient more or less: weights after it 1.6e-6 on one processor and 4.9e-5 on another, logits 4.8e-6 and
+    2.3e-3. Without the optimizer's state they are 4e-3 and 1.2e-2.
     """
     keras.utils.set_random_seed(1)
     rng = np.random.default_rng(0)

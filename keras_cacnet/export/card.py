@@ -239,13 +239,12 @@ def _format(export: Path) -> str:
 
 
 def _scores(run: Run, checkpoint: str) -> list[dict[str, Any]]:
-    kept = ("data", "split", "protocol", "images", "pixel_accuracy", "mean_iou", "absent_rule")
+    kept = ("data", "split", "protocol", "images", "pixel_accuracy", "mean_iou", "absent_rule", "classes")
     found = []
     for path in sorted(run.path.glob("evaluation_*.json")):
         values = _json(path)
         if values.get("checkpoint") == checkpoint:
-            kept_values = {name: values[name] for name in kept} | {"classes": values["classes"]}
-            found.append(kept_values | {"data": _names_alone(values["data"])})
+            found.append({name: values[name] for name in kept} | {"data": _names_alone(values["data"])})
     return found
 
 
